@@ -1,0 +1,198 @@
+//! Nouns that every stage shares: time, signals and their catalogue, and what a sampler delivers.
+//! No arithmetic on values (that is `detect`), no knowledge of where a value came from (`sample`).
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{accounting, fleet};
+
+/// An instant, always in UTC. Nothing below the shell asks for the current one.
+pub type Time = DateTime<Utc>;
+
+/// How a signal's samples are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A level, read as it is.
+    Gauge,
+    /// A cumulative count that may restart from zero; its rate is what is watched.
+    Counter,
+}
+
+impl Kind {
+    /// The convention of recordings and of Prometheus: counters end in `_total`.
+    pub fn of(name: &str) -> Kind {
+        if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge }
+    }
+}
+
+/// A signal that Headwater knows by name.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn {
+    /// The name in recordings, metrics, API and pages.
+    pub name: &'static str,
+    /// Read from rows in one snapshot, hence exact: a lone leap of it is real.
+    pub exact: bool,
+    /// One line for people.
+    pub meaning: &'static str,
+}
+
+const fn exact(name: &'static str, meaning: &'static str) -> BuiltIn {
+    BuiltIn { name, exact: true, meaning }
+}
+
+const fn measured(name: &'static str, meaning: &'static str) -> BuiltIn {
+    BuiltIn { name, exact: false, meaning }
+}
+
+/// Every signal of the `open_balena` source, then those expected from Prometheus.
+pub const BUILT_IN: &[BuiltIn] = &[
+    exact("devices", "devices in the database"),
+    exact("applications", "applications that have devices"),
+    exact("organizations", "organisations that have devices"),
+    exact("devices_added", "devices that appeared since the previous sample"),
+    exact("devices_removed", "devices that left since the previous sample"),
+    exact("applications_devices_removed", "applications that lost devices"),
+    exact("organizations_devices_removed", "organisations that lost devices"),
+    exact("devices_online", "connected to the VPN or with an online heartbeat"),
+    exact("devices_vpn_connected", "connected to the VPN"),
+    exact("devices_heartbeat_online", "with an online API heartbeat"),
+    exact("devices_vpn_heartbeat_mismatch", "VPN flag and heartbeat disagree"),
+    exact("devices_pinned", "a pin is set"),
+    exact("devices_pinned_to_running", "the pin equals the running release"),
+    exact("pending_updates", "a target is set and differs from the running release"),
+    exact("pending_pairs", "distinct (application, running, target) among pending"),
+    exact("applications_pending", "applications with a pending update"),
+    exact("updates_in_progress", "online devices that download or apply an update"),
+    exact("pins_added", "devices that gained a pin since the previous sample"),
+    exact("pins_removed", "devices that lost their pin since the previous sample"),
+    exact("pins_moved", "devices whose pin moved to another release"),
+    exact("applications_pins_added", "applications in which pins were added"),
+    exact("applications_pins_removed", "applications in which pins were removed"),
+    exact("applications_pins_moved", "applications in which pins moved"),
+    exact("organizations_pins_added", "organisations in which pins were added"),
+    exact("organizations_pins_removed", "organisations in which pins were removed"),
+    exact("organizations_pins_moved", "organisations in which pins moved"),
+    exact("application_targets_changed", "applications whose own target release changed"),
+    exact("organizations_targets_changed", "organisations of those applications"),
+    measured("device_rows_written_total", "rows of device inserted, updated, deleted"),
+    measured("delta_requests_total", "deltas asked for"),
+    measured("delta_successes_total", "deltas generated"),
+    measured("delta_failures_total", "deltas that failed"),
+    measured("delta_queue", "delta jobs that wait"),
+    measured("delta_workers_busy", "delta workers at work"),
+    measured("delta_seconds_p95", "95th percentile of delta generation, seconds"),
+    measured("egress_bytes_total", "bytes sent to devices"),
+    measured("api_requests_total", "API requests"),
+];
+
+/// The catalogue's entry of `name`, if it has one.
+pub fn built_in(name: &str) -> Option<&'static BuiltIn> {
+    BUILT_IN.iter().find(|signal| signal.name == name)
+}
+
+/// What one sampler saw, or why it saw nothing.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The instant of the sample (the database's snapshot, the scrape), not of its arrival.
+    pub at: Time,
+    /// The source's name in the configuration.
+    pub source: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The two ends of a sample.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The source answered.
+    Sampled(Box<Reading>),
+    /// It did not: every signal of the source is missing, never zero.
+    Failed(Failure),
+}
+
+/// A source's answer.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Present signals by name. A signal that is not here is missing.
+    pub values: BTreeMap<String, f64>,
+    /// The fleet's cohorts, from an `open_balena` source.
+    pub fleet: Option<fleet::Snapshot>,
+    /// Statistics views and migration tables, from an `open_balena` source on PostgreSQL.
+    pub accounting: Option<accounting::Reading>,
+    /// How long the sample took.
+    pub took: Duration,
+    /// What could not be read and what would help (a missing grant, a missing column). The sampler
+    /// repeats it in every sample; whoever says it aloud says it once.
+    pub notes: Vec<String>,
+}
+
+/// Why a sample is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The label of `headwater_sample_failures_total`.
+    pub reason: FailureReason,
+    /// For people: what was asked, what came back, what to do. No secrets.
+    pub message: String,
+}
+
+/// The bounded set of reasons for a missing sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// Nobody listens, or the connection broke.
+    Connection,
+    /// Wrong or missing credentials or grants.
+    Permission,
+    /// The statement, request or connect timeout passed.
+    Timeout,
+    /// A lock was held for longer than the lock timeout.
+    Locked,
+    /// A replica cancelled the query (recovery conflict).
+    RecoveryConflict,
+    /// A table or column that the sample cannot do without is missing.
+    Schema,
+    /// The source answered with an error of its own.
+    Query,
+    /// The answer could not be understood (not a number, many series for a gauge, too large).
+    Answer,
+    /// The previous sample was still under way: this one was skipped.
+    Overrun,
+}
+
+impl FailureReason {
+    /// Every reason, so that each has its metric from the start.
+    pub const ALL: [FailureReason; 9] = [
+        FailureReason::Connection,
+        FailureReason::Permission,
+        FailureReason::Timeout,
+        FailureReason::Locked,
+        FailureReason::RecoveryConflict,
+        FailureReason::Schema,
+        FailureReason::Query,
+        FailureReason::Answer,
+        FailureReason::Overrun,
+    ];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            FailureReason::Connection => "connection",
+            FailureReason::Permission => "permission",
+            FailureReason::Timeout => "timeout",
+            FailureReason::Locked => "locked",
+            FailureReason::RecoveryConflict => "recovery_conflict",
+            FailureReason::Schema => "schema",
+            FailureReason::Query => "query",
+            FailureReason::Answer => "answer",
+            FailureReason::Overrun => "overrun",
+        }
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
