@@ -45,8 +45,12 @@ pub struct Statement {
     pub top_level: bool,
     /// Rows so far.
     pub rows: i64,
+    /// Rows at the previous reading; 0 if the entry is new since then.
+    pub rows_before: i64,
     /// Calls so far.
     pub calls: i64,
+    /// Calls at the previous reading; 0 if the entry is new since then.
+    pub calls_before: i64,
     /// The normalised text, when it writes to `device` (or may, as a function or `DO` may).
     pub text: Option<String>,
 }

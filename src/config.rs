@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use url::Url;
 
-use crate::pipeline::SignalSettings;
+use crate::series::SignalSettings;
 
 /// A resolved configuration: every value is valid by type.
 #[derive(Clone, Debug)]

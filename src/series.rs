@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{accounting, fleet};
+use crate::{accounting, fleet, incident};
 
 /// An instant, always in UTC. Nothing below the shell asks for the current one.
 pub type Time = DateTime<Utc>;
@@ -90,6 +90,17 @@ pub const BUILT_IN: &[BuiltIn] = &[
 /// The catalogue's entry of `name`, if it has one.
 pub fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|signal| signal.name == name)
+}
+
+/// What is configured of one signal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SignalSettings {
+    /// Signals that this one drives.
+    pub drives: Vec<String>,
+    /// Only this direction matters.
+    pub direction: Option<incident::Direction>,
+    /// Smaller changes do not matter, in the signal's unit.
+    pub min_change: Option<f64>,
 }
 
 /// What one sampler saw, or why it saw nothing.
