@@ -22,7 +22,9 @@ fn check_pretty<T: Serialize>(object: &T, wanted: &Expect) {
 
 #[test]
 fn a_change_is_one_line() {
-    check(&change_json(&story::change()), &expect![[r#"
+    check(
+        &change_json(&story::change()),
+        &expect![[r#"
         {
           "type": "change",
           "kind": "shift",
@@ -36,12 +38,15 @@ fn a_change_is_one_line() {
           "after": 461234,
           "score": 812.5,
           "threshold": 21.75
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn an_incident_has_exactly_the_fields_of_the_contract() {
-    check(&incident_json(&story::night()), &expect![[r#"
+    check(
+        &incident_json(&story::night()),
+        &expect![[r#"
         {
           "type": "incident",
           "id": "20190923T221415-mass_pin",
@@ -97,12 +102,15 @@ fn an_incident_has_exactly_the_fields_of_the_contract() {
               "title": "461,234 devices unpinned in 1,500 applications"
             }
           ]
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn an_incident_that_only_informs_has_no_notifications() {
-    check(&incident_json(&story::customer_rollout()), &expect![[r#"
+    check(
+        &incident_json(&story::customer_rollout()),
+        &expect![[r#"
         {
           "type": "incident",
           "id": "20190923T101500-bulk_pin_by_owner",
@@ -130,7 +138,8 @@ fn an_incident_that_only_informs_has_no_notifications() {
           ],
           "symptoms": [],
           "notifications": []
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
@@ -239,7 +248,9 @@ fn pinned_before_is_before_the_first_onset() {
 fn a_summary_is_the_last_line() {
     let summary =
         Summary { samples: 40_320, signals: 37, days: 7.0, incidents: 3, pages: 2, warnings: 0 };
-    check(&summary_json(summary), &expect![[r#"
+    check(
+        &summary_json(summary),
+        &expect![[r#"
         {
           "type": "summary",
           "samples": 40320,
@@ -248,13 +259,16 @@ fn a_summary_is_the_last_line() {
           "incidents": 3,
           "pages": 2,
           "warnings": 0
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn a_signal_says_null_where_it_knows_nothing() {
     let statuses = story::signals();
-    check(&signal_json(&statuses[0]), &expect![[r#"
+    check(
+        &signal_json(&statuses[0]),
+        &expect![[r#"
         {
           "signal": "delta_queue",
           "source": "prometheus",
@@ -269,8 +283,11 @@ fn a_signal_says_null_where_it_knows_nothing() {
           "samples": 0,
           "cold": "no sample yet",
           "unexplained": null
-        }"#]]);
-    check(&signal_json(&statuses[1]), &expect![[r#"
+        }"#]],
+    );
+    check(
+        &signal_json(&statuses[1]),
+        &expect![[r#"
         {
           "signal": "devices_pinned",
           "source": "fleet",
@@ -285,7 +302,8 @@ fn a_signal_says_null_where_it_knows_nothing() {
           "samples": 5760,
           "cold": null,
           "unexplained": 400000
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
