@@ -1,0 +1,1 @@
+//! The resolved values; what users see of mistakes is in `tests/config`.
