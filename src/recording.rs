@@ -71,14 +71,13 @@ impl Irregularities {
         let mut lines = Vec::new();
         let mut say = |count: u64, what: &str| {
             if count > 0 {
-                lines.push(format!("{count} {what}"));
+                lines.push(format!("{what}: {count}"));
             }
         };
-        say(self.out_of_order, "rows out of order: sorted by time");
-        say(self.duplicates, "rows of a time that stood there already: merged, later values win");
-        say(self.not_finite, "infinite values: taken as missing");
-        let longest = format!("gaps, the longest of {} s", self.longest_gap_s);
-        say(self.gaps, &longest);
+        say(self.out_of_order, "rows out of order, sorted by time");
+        say(self.duplicates, "rows of a time that stood there already, merged, later values win");
+        say(self.not_finite, "infinite values, taken as missing");
+        say(self.gaps, &format!("gaps, the longest of {} s", self.longest_gap_s));
         lines
     }
 }

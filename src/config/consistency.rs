@@ -116,13 +116,13 @@ fn second_giver(
             giver.name, first.line
         )
     } else {
-        let path_says_which = signals.join(", ");
+        let which = signals.join(", ");
         let built_in = match giver.kind {
             SourceKind::OpenBalena { .. } => " by itself",
             _ => "",
         };
         format!(
-            "the source \"{}\" gives {path_says_which}, but \"{}\" (line {}) gives {} too{built_in}: \
+            "the source \"{}\" gives {which}, but \"{}\" (line {}) gives {} too{built_in}: \
              remove or rename it in one of them",
             source.name,
             giver.name,
@@ -150,16 +150,16 @@ fn check_signal_names(read: &Read, mistakes: &mut Vec<Mistake>) {
         let (name, settings) = &placed.part;
         if !exists(name) {
             let message = format!(
-                "no source gives the signal \"{name}\"{}; correct the name, or add it to a \
-                 source's signals",
+                "\"{name}\" is not built in, and no source gives it{}: correct the name, or add it \
+                 to a source's signals",
                 guess(name)
             );
             mistakes.push(Mistake::new(placed.line, placed.path.as_str(), message));
         }
         for driven in settings.drives.iter().filter(|driven| !exists(driven)) {
             let message = format!(
-                "no source gives the signal \"{driven}\", and it is not built in{}; correct the \
-                 name, or add it to a source's signals",
+                "\"{driven}\" is not built in, and no source gives it{}: correct the name, or add \
+                 it to a source's signals",
                 guess(driven)
             );
             mistakes.push(Mistake::new(placed.line, join(&placed.path, "drives"), message));

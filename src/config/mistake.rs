@@ -81,13 +81,13 @@ pub(super) fn nearest<'name>(
     (distance(&near) <= allowed).then_some(near)
 }
 
-/// `, did you mean "…"?` or nothing.
+/// ` (did you mean "…"?)` or nothing.
 pub(super) fn suggestion<'name>(
     written: &str,
     valid: impl IntoIterator<Item = &'name str>,
 ) -> String {
     match nearest(written, valid) {
-        Some(name) => format!(", did you mean \"{name}\"?"),
+        Some(name) => format!(" (did you mean \"{name}\"?)"),
         None => String::new(),
     }
 }

@@ -80,7 +80,7 @@ impl Reader<'_> {
         let entries = self.entries(field)?;
         for entry in entries.iter().filter(|entry| !valid.contains(&entry.key.as_str())) {
             let guess = suggestion(&entry.key, valid.iter().copied());
-            let message = format!("unknown key{guess} (valid keys here: {})", valid.join(", "));
+            let message = format!("unknown key{guess}; valid keys here: {}", valid.join(", "));
             self.mistake(entry.line, &join(&field.path, &entry.key), message);
         }
         Some(Table { path: field.path.clone(), entries })
@@ -92,7 +92,7 @@ impl Reader<'_> {
             Value::Mapping(entries) => Some(entries),
             Value::Null => Some(&[]),
             other => {
-                let message = format!("{} stands here: write keys with values", other.kind());
+                let message = format!("expected keys with values, found {}", other.kind());
                 self.mistake(field.line, &field.path, message);
                 None
             }
@@ -112,7 +112,7 @@ impl Reader<'_> {
             }
             Value::Null => Vec::new(),
             other => {
-                let message = format!("{} stands here: write a list, [a, b]", other.kind());
+                let message = format!("expected a list such as [a, b], found {}", other.kind());
                 self.mistake(field.line, &field.path, message);
                 Vec::new()
             }
@@ -141,7 +141,7 @@ impl Reader<'_> {
                 return None;
             }
             other => {
-                let message = format!("{} stands here: write a single value", other.kind());
+                let message = format!("expected a single value, found {}", other.kind());
                 self.mistake(field.line, &field.path, message);
                 return None;
             }

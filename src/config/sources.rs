@@ -37,7 +37,7 @@ fn source(reader: &mut Reader<'_>, item: &Field<'_>) -> Option<SourceConfig> {
         other => {
             let guess = suggestion(other, SOURCE_TYPES.iter().copied());
             let types = SOURCE_TYPES.join(", ");
-            reader.wrong(&untyped, &format!("is no type of source{guess} (types: {types})"));
+            reader.wrong(&untyped, &format!("is no type of source{guess}; types: {types}"));
             return None;
         }
     };

@@ -13,6 +13,9 @@ use super::mistake::{Mistake, join};
 /// No key of the configuration lies deeper than 5; the rest is room. Bounds the recursion.
 const DEPTH_MAX: usize = 16;
 
+/// How messages about the syntax begin.
+const NOT_YAML: &str = "not YAML";
+
 /// A value and the line on which it begins.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -64,7 +67,12 @@ pub(super) fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
     let mut builder = Builder { parser: Parser::new_from_str(text), mistakes };
     match builder.document() {
         Ok(node) => node,
-        Err(mistake) => {
+        Err(mut mistake) => {
+            let line = mistake.line.checked_sub(1).and_then(|index| text.lines().nth(index));
+            if mistake.message.starts_with(NOT_YAML) && line.is_some_and(|line| line.contains("${"))
+            {
+                mistake.message.push_str("; within [ ] and { } a ${NAME} needs quotes");
+            }
             mistakes.push(mistake);
             None
         }
@@ -107,9 +115,11 @@ impl<'text> Builder<'text, '_> {
         match self.parser.next() {
             None => Ok((Event::StreamEnd, 0)),
             Some(Ok((event, span))) => Ok((event, line_of(&span))),
-            Some(Err(error)) => {
-                Err(Mistake::new(error.marker().line(), "", format!("not YAML: {}", error.info())))
-            }
+            Some(Err(error)) => Err(Mistake::new(
+                error.marker().line(),
+                "",
+                format!("{NOT_YAML}: {}", error.info()),
+            )),
         }
     }
 

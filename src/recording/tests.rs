@@ -64,7 +64,7 @@ fn missing_is_empty_nan_or_null_and_infinite_is_missing_and_counted() {
             1970-01-01T00:00:00Z,,,,0
             1970-01-01T00:01:00Z,1,,,-0
             1970-01-01T00:02:00Z,,,,1
-            # 3 infinite values: taken as missing
+            # infinite values, taken as missing: 3
         "#]],
     );
 }
@@ -81,9 +81,9 @@ fn rows_are_sorted_and_merged_and_gaps_are_counted() {
             1970-01-01T00:03:00Z,4,
             1970-01-01T00:10:00Z,6,
             1970-01-01T00:11:00Z,7,
-            # 1 rows out of order: sorted by time
-            # 2 rows of a time that stood there already: merged, later values win
-            # 1 gaps, the longest of 420 s
+            # rows out of order, sorted by time: 1
+            # rows of a time that stood there already, merged, later values win: 2
+            # gaps, the longest of 420 s: 1
         "#]],
     );
 }
@@ -113,18 +113,70 @@ fn the_interval_is_the_median_spacing() {
 
 #[test]
 fn mistakes_name_the_place_the_value_and_the_remedy() {
-    check_error(b"", expect!["test.csv: empty: a recording begins with a header, `time` and one name a signal"]);
-    check_error(b"Time,a\n0,1\n", expect![[r#"test.csv:1: no column `time` among "Time", "a": rename the column that holds the times"#]]);
-    check_error(b"time\n0\n", expect!["test.csv:1: no column beside `time`: add one column a signal"]);
-    check_error(b"time,a,b,a\n0,1,2,3\n", expect![[r#"test.csv:1: the column "a" is there twice: rename or remove one"#]]);
-    check_error(b"time,,b\n0,1,2\n", expect!["test.csv:1: column 2 has no name: name or remove it"]);
-    check_error(b"time,a\n0,1\n15,\"1,234\"\n", expect![[r#"test.csv:3: column "a": "1,234" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#]]);
-    check_error(b"time,a\n0,1\n\n15,1,2\n", expect!["test.csv:3: 3 cells where the header has 2: complete the row, or quote a cell that holds a comma"]);
-    check_error(b"time,a\nyesterday,1\n", expect![[r#"test.csv:2: column "time": "yesterday" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#]]);
-    check_error(b"time,a\n,1\n", expect![[r#"test.csv:2: column "time": "" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#]]);
-    check_error(b"time,a\n1569276780000,1\n", expect![[r#"test.csv:2: column "time": "1569276780000" is beyond the year 9999 in Unix seconds: divide milliseconds by 1000"#]]);
-    check_error(b"time,a\n0,\xff\n", expect![[r#"test.csv:2: column "a": "�" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#]]);
-    check_error(b"time,\xff\n0,1\n", expect!["test.csv:1: not readable as CSV: CSV parse error: record 0 (line 1, field: 1, byte: 0): invalid utf-8: invalid UTF-8 in field 1 near byte index 0"]);
+    check_error(
+        b"",
+        expect!["test.csv: empty: a recording begins with a header, `time` and one name a signal"],
+    );
+    check_error(
+        b"Time,a\n0,1\n",
+        expect![[
+            r#"test.csv:1: no column `time` among "Time", "a": rename the column that holds the times"#
+        ]],
+    );
+    check_error(
+        b"time\n0\n",
+        expect!["test.csv:1: no column beside `time`: add one column a signal"],
+    );
+    check_error(
+        b"time,a,b,a\n0,1,2,3\n",
+        expect![[r#"test.csv:1: the column "a" is there twice: rename or remove one"#]],
+    );
+    check_error(
+        b"time,,b\n0,1,2\n",
+        expect!["test.csv:1: column 2 has no name: name or remove it"],
+    );
+    check_error(
+        b"time,a\n0,1\n15,\"1,234\"\n",
+        expect![[
+            r#"test.csv:3: column "a": "1,234" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#
+        ]],
+    );
+    check_error(
+        b"time,a\n0,1\n\n15,1,2\n",
+        expect![
+            "test.csv:3: 3 cells where the header has 2: complete the row, or quote a cell that holds a comma"
+        ],
+    );
+    check_error(
+        b"time,a\nyesterday,1\n",
+        expect![[
+            r#"test.csv:2: column "time": "yesterday" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#
+        ]],
+    );
+    check_error(
+        b"time,a\n,1\n",
+        expect![[
+            r#"test.csv:2: column "time": "" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#
+        ]],
+    );
+    check_error(
+        b"time,a\n1569276780000,1\n",
+        expect![[
+            r#"test.csv:2: column "time": "1569276780000" is beyond the year 9999 in Unix seconds: divide milliseconds by 1000"#
+        ]],
+    );
+    check_error(
+        b"time,a\n0,\xff\n",
+        expect![[
+            r#"test.csv:2: column "a": "�" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#
+        ]],
+    );
+    check_error(
+        b"time,\xff\n0,1\n",
+        expect![
+            "test.csv:1: not readable as CSV: CSV parse error: record 0 (line 1, field: 1, byte: 0): invalid utf-8: invalid UTF-8 in field 1 near byte index 0"
+        ],
+    );
 }
 
 #[test]
