@@ -14,7 +14,8 @@ const DEMO_SPEED_MAX: f64 = 600.0;
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration is \
                           wrong. Results go to standard output, everything else to standard error.";
 
-/// Pages the people on call for a device fleet with the cause of an incident, not its loudest symptom.
+/// Pages the people on call for a device fleet with the cause of an incident, not its loudest
+/// symptom.
 #[derive(Debug, Parser)]
 #[command(name = "headwater", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -95,8 +96,8 @@ pub enum Command {
     Export(ExportOptions),
 }
 
-// After the options rather than in the doc comments: with a long description, clap would spread every
-// option over several lines.
+// After the options rather than in the doc comments: with a long description, clap would spread
+// every option over several lines.
 
 const RUN_HELP: &str = "\
 Runs until SIGTERM or SIGINT, which drains and commits what is under way; a second one cuts. All \
@@ -108,15 +109,16 @@ with 2. With --connect, prints what each source gave, how long it took and which
 and exits with 1 if a source failed. Nothing is stored and nobody is notified.";
 
 const DEMO_HELP: &str = "\
-An embedded SQLite fleet of some 20,000 devices lives an ordinary life, then a migration pins every \
-device, and a hasty rollback unpins every device. The daemon watches it as `run` would. The terminal \
-tells the story as it happens, with each page in full, and the web pages are served meanwhile.";
+An embedded SQLite fleet of some 20,000 devices lives an ordinary life, then a migration pins \
+every device, and a hasty rollback unpins every device. The daemon watches it as `run` would. The \
+terminal tells the story as it happens, with each page in full, and the web pages are served \
+meanwhile.";
 
 const BACKTEST_HELP: &str = "\
 The same pipeline as the daemon's, with the recording's time as its clock: the same recording and \
-configuration give the same output to the byte. A recording is wide CSV: a column `time` (RFC 3339, \
-`YYYY-MM-DD hh:mm:ss` in UTC, or Unix seconds) and one column a signal; an empty cell, NaN or null is \
-a missing sample; columns whose names end in `_total` are counters.";
+configuration give the same output to the byte. A recording is wide CSV: a column `time` \
+(RFC 3339, `YYYY-MM-DD hh:mm:ss` in UTC, or Unix seconds) and one column a signal; an empty cell, \
+NaN or null is a missing sample; columns whose names end in `_total` are counters.";
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -245,8 +247,8 @@ pub struct ExportOptions {
     /// From this instant on: RFC 3339, `YYYY-MM-DD[ hh:mm:ss]` in UTC, or Unix seconds
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub since: Time,
-    /// Read the store that this configuration names, whether or not its daemon runs [default: ask the
-    /// daemon at --url]
+    /// Read the store that this configuration names, whether or not its daemon runs [default: ask
+    /// the daemon at --url]
     #[arg(short, long, visible_alias = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Ask the daemon here

@@ -1,10 +1,10 @@
-//! Recordings: wide CSV, one column `time` and one a signal, read and written. What the numbers mean
-//! is the pipeline's business; here they are present, or missing.
+//! Recordings: wide CSV, one column `time` and one a signal, read and written. What the numbers
+//! mean is the pipeline's business; here they are present, or missing.
 //!
-//! Reading is strict where a mistake would silently change numbers (a cell that is no number, a column
-//! twice) and tolerant of what recordings are like: rows are sorted by time, a later row of the same
-//! time completes and overrides the earlier one, cell by cell, infinite values are missing; all of it
-//! is counted in `Irregularities`. Times are kept to the millisecond.
+//! Reading is strict where a mistake would silently change numbers (a cell that is no number, a
+//! column twice) and tolerant of what recordings are like: rows are sorted by time, a later row of
+//! the same time completes and overrides the earlier one, cell by cell, infinite values are
+//! missing; all of it is counted in `Irregularities`. Times are kept to the millisecond.
 
 use std::{
     fs::File,
@@ -217,8 +217,8 @@ fn bad_time(bytes: &[u8]) -> anyhow::Error {
             "is beyond the year 9999 in Unix seconds: divide milliseconds by 1000"
         }
         _ => {
-            "is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix \
-             seconds"
+            "is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or \
+             Unix seconds"
         }
     };
     anyhow!("column \"time\": {text:?} {remedy}")
@@ -236,8 +236,8 @@ fn quoted(names: &[&str]) -> String {
     names.join(", ")
 }
 
-/// An instant as recordings and the command line spell it: RFC 3339, `YYYY-MM-DD[ T]hh:mm:ss[.fff]` or
-/// `YYYY-MM-DD` in UTC, or Unix seconds with a fraction. Rounded to the millisecond.
+/// An instant as recordings and the command line spell it: RFC 3339, `YYYY-MM-DD[ T]hh:mm:ss[.fff]`
+/// or `YYYY-MM-DD` in UTC, or Unix seconds with a fraction. Rounded to the millisecond.
 pub fn parse_time(text: &str) -> Option<Time> {
     let whole = |time: Time| {
         let half_up = time.checked_add_signed(chrono::TimeDelta::microseconds(500))?;

@@ -133,9 +133,9 @@ fn second_giver(
     Mistake::new(placed.line, placed.path.as_str(), message)
 }
 
-/// Settings and edges must name signals that exist. In a configuration without sources, which serves
-/// recordings, the signals are the recording's columns and cannot be known here; where a source could
-/// not be read, its signals are not known either.
+/// Settings and edges must name signals that exist. In a configuration without sources, which
+/// serves recordings, the signals are the recording's columns and cannot be known here; where a
+/// source could not be read, its signals are not known either.
 fn check_signal_names(read: &Read, mistakes: &mut Vec<Mistake>) {
     if read.sources.is_empty() || read.sources.iter().any(|placed| placed.part.is_none()) {
         return;

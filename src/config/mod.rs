@@ -1,5 +1,6 @@
-//! The configuration: what was written (strict YAML) becomes what it means (typed, resolved, secrets
-//! masked) before the first side effect. Nothing here opens a connection or a file other than its own.
+//! The configuration: what was written (strict YAML) becomes what it means (typed, resolved,
+//! secrets masked) before the first side effect. Nothing here opens a connection or a file other
+//! than its own.
 
 use std::{
     collections::BTreeMap, fmt, fs::File, io::Read as _, net::SocketAddr, path::Path,

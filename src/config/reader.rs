@@ -1,5 +1,5 @@
-//! From nodes to typed values, collecting every mistake on the way. Knows what a URL, a duration or a
-//! list is, and not which keys there are: that is `resolve`.
+//! From nodes to typed values, collecting every mistake on the way. Knows what a URL, a duration or
+//! a list is, and not which keys there are: that is `resolve`.
 
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ impl Reader<'_> {
         self.mistake(text.line, &text.path, format!("\"{}\" {message}", text.shown));
     }
 
-    /// The mapping of `field`. Keys that are not in `valid` are mistakes; with nothing in it, it is an
-    /// empty one.
+    /// The mapping of `field`. Keys that are not in `valid` are mistakes; with nothing in it, it is
+    /// an empty one.
     pub(super) fn table<'node>(
         &mut self,
         field: &Field<'node>,

@@ -1,6 +1,6 @@
 //! The top-level keys, `labels` and `notify`: which keys there are, what they default to, and what
-//! each alone must satisfy. Sources and signals are `sources`; what several keys must satisfy together
-//! is `consistency`.
+//! each alone must satisfy. Sources and signals are `sources`; what several keys must satisfy
+//! together is `consistency`.
 
 use std::{
     collections::BTreeMap,

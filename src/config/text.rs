@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-/// A value that never appears in a log, a page or an error: credentials, and URLs that may hold them.
+/// A value that never appears in a log, a page or an error: credentials, and URLs that may hold
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -33,8 +34,8 @@ impl fmt::Debug for Secret {
 }
 
 /// `text` with every `${NAME}` replaced by `env(NAME)` and every `$$` by a dollar; a dollar before
-/// anything else stands for itself, as regular expressions in queries need it. What is put in is not
-/// searched again. The error is a message without the key.
+/// anything else stands for itself, as regular expressions in queries need it. What is put in is
+/// not searched again. The error is a message without the key.
 pub(super) fn replace_variables(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -83,8 +84,9 @@ fn is_variable_name(name: &str) -> bool {
 /// What hides a password.
 const MASK: &str = "***";
 
-/// `text` with the password of a URL hidden, whether or not the text is a valid URL: after the scheme,
-/// everything from the first colon to the last `@`, and the values of parameters named like secrets.
+/// `text` with the password of a URL hidden, whether or not the text is a valid URL: after the
+/// scheme, everything from the first colon to the last `@`, and the values of parameters named like
+/// secrets.
 pub fn masked(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some(scheme_end) = shown.find("://").map(|at| at + 3)

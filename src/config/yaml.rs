@@ -1,6 +1,6 @@
-//! The file as a tree in which every key and value knows its line, so that all mistakes of a file can
-//! be reported together, each at its place, and scalars keep the spelling in which they were written
-//! (`1.10` stays `1.10`). Knows YAML and nothing of Headwater's keys.
+//! The file as a tree in which every key and value knows its line, so that all mistakes of a file
+//! can be reported together, each at its place, and scalars keep the spelling in which they were
+//! written (`1.10` stays `1.10`). Knows YAML and nothing of Headwater's keys.
 //!
 //! The tree is built from the events of serde-saphyr's own parser: deserialising into structs would
 //! stop at the first mistake. Anchors, aliases, tags and a second document are refused: a
@@ -61,8 +61,8 @@ impl Value {
     }
 }
 
-/// Parses the one document of `text`; `None` if there is nothing in it or it is not YAML. A mistake of
-/// the syntax ends the parse, for what follows it cannot be trusted.
+/// Parses the one document of `text`; `None` if there is nothing in it or it is not YAML. A mistake
+/// of the syntax ends the parse, for what follows it cannot be trusted.
 pub(super) fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
     let mut builder = Builder { parser: Parser::new_from_str(text), mistakes };
     match builder.document() {
@@ -109,8 +109,8 @@ impl<'text> Builder<'text, '_> {
         Ok(document.filter(|node| !matches!(node.value, Value::Null)))
     }
 
-    /// The next event with its line. The stream's end repeats itself, so that an unexpected end needs
-    /// no case of its own.
+    /// The next event with its line. The stream's end repeats itself, so that an unexpected end
+    /// needs no case of its own.
     fn next(&mut self) -> Result<(Event<'text>, usize), Mistake> {
         match self.parser.next() {
             None => Ok((Event::StreamEnd, 0)),

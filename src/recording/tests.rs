@@ -18,7 +18,7 @@ fn write(recording: &Recording) -> String {
 }
 
 #[track_caller]
-fn check_read(text: &str, expected: Expect) {
+fn check_read(text: &str, expected: &Expect) {
     let recording = parse(text);
     let mut seen = write(&recording);
     for line in recording.irregularities.describe() {
@@ -28,7 +28,7 @@ fn check_read(text: &str, expected: Expect) {
 }
 
 #[track_caller]
-fn check_error(text: &[u8], expected: Expect) {
+fn check_error(text: &[u8], expected: &Expect) {
     let error = Recording::parse(text, "test.csv").expect_err("a mistake");
     expected.assert_eq(&format!("{error:#}"));
 }
@@ -43,7 +43,7 @@ fn every_spelling_of_time_is_one_instant() {
          1569276765,4\n\
          1569276780.5,5\n\
          2019-09-23T22:13:15.250,6\n",
-        expect![[r#"
+        &expect![[r#"
             time,a
             2019-09-23T22:12:00Z,1
             2019-09-23T22:12:15Z,2
@@ -59,7 +59,7 @@ fn every_spelling_of_time_is_one_instant() {
 fn missing_is_empty_nan_or_null_and_infinite_is_missing_and_counted() {
     check_read(
         "time,a,b,c,d\n0,,NaN,null,0\n60, 1 ,nan,NULL,-0\n120,inf,-inf,1e999,1\n",
-        expect![[r#"
+        &expect![[r#"
             time,a,b,c,d
             1970-01-01T00:00:00Z,,,,0
             1970-01-01T00:01:00Z,1,,,-0
@@ -73,7 +73,7 @@ fn missing_is_empty_nan_or_null_and_infinite_is_missing_and_counted() {
 fn rows_are_sorted_and_merged_and_gaps_are_counted() {
     check_read(
         "time,a,b\n0,1,\n120,3,30\n60,2,\n60,,20\n60,5,\n180,4,\n600,6,\n660,7,\n",
-        expect![[r#"
+        &expect![[r#"
             time,a,b
             1970-01-01T00:00:00Z,1,
             1970-01-01T00:01:00Z,5,20
@@ -115,65 +115,65 @@ fn the_interval_is_the_median_spacing() {
 fn mistakes_name_the_place_the_value_and_the_remedy() {
     check_error(
         b"",
-        expect!["test.csv: empty: a recording begins with a header, `time` and one name a signal"],
+        &expect!["test.csv: empty: a recording begins with a header, `time` and one name a signal"],
     );
     check_error(
         b"Time,a\n0,1\n",
-        expect![[
+        &expect![[
             r#"test.csv:1: no column `time` among "Time", "a": rename the column that holds the times"#
         ]],
     );
     check_error(
         b"time\n0\n",
-        expect!["test.csv:1: no column beside `time`: add one column a signal"],
+        &expect!["test.csv:1: no column beside `time`: add one column a signal"],
     );
     check_error(
         b"time,a,b,a\n0,1,2,3\n",
-        expect![[r#"test.csv:1: the column "a" is there twice: rename or remove one"#]],
+        &expect![[r#"test.csv:1: the column "a" is there twice: rename or remove one"#]],
     );
     check_error(
         b"time,,b\n0,1,2\n",
-        expect!["test.csv:1: column 2 has no name: name or remove it"],
+        &expect!["test.csv:1: column 2 has no name: name or remove it"],
     );
     check_error(
         b"time,a\n0,1\n15,\"1,234\"\n",
-        expect![[
+        &expect![[
             r#"test.csv:3: column "a": "1,234" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#
         ]],
     );
     check_error(
         b"time,a\n0,1\n\n15,1,2\n",
-        expect![
+        &expect![
             "test.csv:3: 3 cells where the header has 2: complete the row, or quote a cell that holds a comma"
         ],
     );
     check_error(
         b"time,a\nyesterday,1\n",
-        expect![[
+        &expect![[
             r#"test.csv:2: column "time": "yesterday" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#
         ]],
     );
     check_error(
         b"time,a\n,1\n",
-        expect![[
+        &expect![[
             r#"test.csv:2: column "time": "" is no time: write RFC 3339 (2019-09-23T22:12:00Z), 2019-09-23 22:12:00 in UTC, or Unix seconds"#
         ]],
     );
     check_error(
         b"time,a\n1569276780000,1\n",
-        expect![[
+        &expect![[
             r#"test.csv:2: column "time": "1569276780000" is beyond the year 9999 in Unix seconds: divide milliseconds by 1000"#
         ]],
     );
     check_error(
         b"time,a\n0,\xff\n",
-        expect![[
+        &expect![[
             r#"test.csv:2: column "a": "�" is no number: write it with a decimal point and without thousands separators, or leave the cell empty if the sample is missing"#
         ]],
     );
     check_error(
         b"time,\xff\n0,1\n",
-        expect![
+        &expect![
             "test.csv:1: not readable as CSV: CSV parse error: record 0 (line 1, field: 1, byte: 0): invalid utf-8: invalid UTF-8 in field 1 near byte index 0"
         ],
     );
