@@ -146,19 +146,22 @@ fn values(reading: &Reading) -> Vec<(String, f64)> {
     values
 }
 
-/// Which of the views that prove a cause could be read.
+/// Which of the views that prove a cause could be read. What is not readable has a note of its own.
 fn evidence(reading: &Reading) -> Option<String> {
     let accounting = reading.accounting.as_ref()?;
     let parts = [
         ("pg_stat_statements", accounting.statements.is_some()),
         ("pg_stat_user_tables", accounting.device.is_some()),
         ("\"migration status\"", accounting.migrations.is_some()),
-        ("executed migrations", accounting.executed_migrations.is_some()),
+        ("\"executed migrations\"", accounting.executed_migrations.is_some()),
         ("WAL position", accounting.wal_lsn.is_some()),
     ];
-    let part =
-        |(name, readable): (&str, bool)| format!("{name} {}", if readable { "yes" } else { "no" });
-    Some(format!("evidence: {}", parts.map(part).join(", ")))
+    let readable = parts.iter().filter(|(_, readable)| *readable).map(|(name, _)| *name);
+    let readable: Vec<&str> = readable.collect();
+    if readable.is_empty() {
+        return Some("evidence that can be read: none".to_owned());
+    }
+    Some(format!("evidence that can be read: {}", readable.join(", ")))
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn answers_failures_and_pushed_sources_are_told_apart() {
           applications_pending            1
           updates_in_progress             0
           device_rows_written_total       1234
-          evidence: pg_stat_statements no, pg_stat_user_tables yes, "migration status" no, executed migrations no, WAL position no
+          evidence that can be read: pg_stat_user_tables
           note: pg_stat_statements is not readable: GRANT pg_read_all_stats TO x
 
         the prometheus

@@ -116,18 +116,16 @@ fn second_giver(
             giver.name, first.line
         )
     } else {
-        let which = signals.join(", ");
-        let built_in = match giver.kind {
-            SourceKind::OpenBalena { .. } => " by itself",
-            _ => "",
-        };
+        let by_itself = matches!(giver.kind, SourceKind::OpenBalena { .. });
         format!(
-            "the source \"{}\" gives {which}, but \"{}\" (line {}) gives {} too{built_in}: \
-             remove or rename it in one of them",
+            "the source \"{}\" gives {}, but \"{}\" (line {}) gives {} {}: remove or rename it in \
+             one of them",
             source.name,
+            signals.join(", "),
             giver.name,
             first.line,
             if signals.len() == 1 { "it" } else { "them" },
+            if by_itself { "by itself" } else { "too" },
         )
     };
     Mistake::new(placed.line, placed.path.as_str(), message)

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::{
-    SourceConfig, SourceKind,
+    Secret, SourceConfig, SourceKind,
     mistake::{join, suggestion},
     reader::{Field, Reader, Table, Text},
     resolve::Placed,
@@ -47,16 +49,18 @@ fn source(reader: &mut Reader<'_>, item: &Field<'_>) -> Option<SourceConfig> {
         None => untyped.value.clone(),
     };
     let kind = match untyped.value.as_str() {
-        "open_balena" => open_balena(reader, item, &table)?,
+        "open_balena" => open_balena(reader, item, &table),
         "prometheus" => {
             let url = required(reader, item, &table, "url", "http://HOST:PORT");
-            let signals = queries(reader, item, &table, "PromQL");
-            SourceKind::Prometheus { url: reader.http_url(&url?)?, signals: signals? }
+            let url = url.and_then(|text| reader.http_url(&text));
+            let signals = queries(reader, item, &table, "PromQL")?;
+            SourceKind::Prometheus { url: url.unwrap_or_else(url_stand_in), signals }
         }
         "sql" => {
             let url = required(reader, item, &table, "url", "postgres://… or sqlite://…");
-            let signals = queries(reader, item, &table, "SQL");
-            SourceKind::Sql { url: reader.database_url(&url?)?, signals: signals? }
+            let url = url.and_then(|text| reader.database_url(&text));
+            let signals = queries(reader, item, &table, "SQL")?;
+            SourceKind::Sql { url: url.unwrap_or_else(database_stand_in), signals }
         }
         _ => SourceKind::Push { signals: pushed_signals(reader, item, &table)? },
     };
@@ -82,17 +86,23 @@ impl Field<'_> {
     }
 }
 
-fn open_balena(reader: &mut Reader<'_>, item: &Field<'_>, table: &Table<'_>) -> Option<SourceKind> {
+fn open_balena(reader: &mut Reader<'_>, item: &Field<'_>, table: &Table<'_>) -> SourceKind {
     let url = required(reader, item, table, "url", "postgres://… or sqlite://…");
     let url = url.and_then(|text| reader.database_url(&text));
-    let evidence_url = match table.get("evidence_url") {
-        Some(field) => {
-            let text = reader.text(&field)?;
-            Some(reader.database_url(&text)?)
-        }
-        None => None,
-    };
-    Some(SourceKind::OpenBalena { url: url?, evidence_url })
+    let evidence_url = table.get("evidence_url").and_then(|field| reader.text(&field));
+    let evidence_url = evidence_url.and_then(|text| reader.database_url(&text));
+    SourceKind::OpenBalena { url: url.unwrap_or_else(database_stand_in), evidence_url }
+}
+
+// Stand-ins for URLs that are mistakes already, so that a source's name and signals still take part
+// in the checks between sources. No configuration with a mistake leaves this module.
+
+fn database_stand_in() -> Secret {
+    Secret::new("")
+}
+
+fn url_stand_in() -> Url {
+    Url::parse("http://127.0.0.1").expect("a constant URL that parses")
 }
 
 fn required(

@@ -91,9 +91,13 @@ pub fn masked(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some(scheme_end) = shown.find("://").map(|at| at + 3)
         && let Some(at_sign) = shown[scheme_end..].rfind('@').map(|at| at + scheme_end)
-        && let Some(colon) = shown[scheme_end..at_sign].find(':').map(|at| at + scheme_end)
     {
-        shown.replace_range(colon + 1..at_sign, MASK);
+        match shown[scheme_end..at_sign].find(':').map(|at| at + scheme_end) {
+            Some(colon) => shown.replace_range(colon + 1..at_sign, MASK),
+            // Over HTTP, a name without a password is likely to be a token.
+            None if shown.starts_with("http") => shown.replace_range(scheme_end..at_sign, MASK),
+            None => {}
+        }
     }
     for name in ["password=", "passwd=", "pwd=", "token=", "secret=", "key="] {
         let mut searched = 0;
@@ -195,6 +199,7 @@ mod tests {
             ("postgres://u:p@h/db", "postgres://u:***@h/db"),
             ("postgres://u:p/w@rd@h:x/db", "postgres://u:***@h:x/db"),
             ("postgres://u@h/db", "postgres://u@h/db"),
+            ("https://token@h/", "https://***@h/"),
             ("postgres://h/db?user=u&password=p&a=b", "postgres://h/db?user=u&password=***&a=b"),
             ("host=h PASSWORD=p user=u", "host=h PASSWORD=*** user=u"),
             ("http://h:9090/", "http://h:9090/"),
