@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// A client whose every request, with its answer's body, ends within `timeout`. It follows no redirect:
-/// one would turn a POST into a GET, and would carry credentials to another host.
+/// A client whose every request, with its answer's body, ends within `timeout`. It follows no
+/// redirect: one would turn a POST into a GET, and would carry credentials to another host.
 pub fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    // Only the first call in a process installs the provider; that the later ones find one is no error.
+    // Only the first call in a process installs the provider; that the later ones find one is no
+    // error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(timeout)

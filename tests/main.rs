@@ -1,4 +1,6 @@
 //! The one integration-test binary.
 
+mod dashboards;
 mod notify;
 mod servers;
+mod tidy;

@@ -1,11 +1,11 @@
-//! The notifier against a real Alertmanager, and against servers that misbehave as a real one does not
-//! on demand. What an alert contains is tested beside the code.
+//! The notifier against a real Alertmanager, and against servers that misbehave as a real one does
+//! not on demand. What an alert contains is tested beside the code.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -92,7 +92,7 @@ struct Daemon {
 #[derive(Clone, Default)]
 struct Counts {
     outcomes: Arc<Mutex<Vec<Outcome>>>,
-    pending: Arc<AtomicI64>,
+    pending: Arc<AtomicUsize>,
 }
 
 impl Counts {
@@ -101,7 +101,7 @@ impl Counts {
         outcomes.iter().filter(|one| **one == outcome).count()
     }
 
-    fn pending(&self) -> i64 {
+    fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 }
@@ -124,14 +124,10 @@ impl Daemon {
             client: Client::new(url).expect("the address is one of HTTP"),
             settings: settings(),
             clock: Clock::scaled(now(), speed),
-            hooks: Hooks {
-                posted: Arc::new(move |outcome| {
-                    outcomes.lock().expect("no holder panics").push(outcome);
-                }),
-                pending_changed: Arc::new(move |change| {
-                    pending.fetch_add(change, Ordering::Relaxed);
-                }),
-            },
+            hooks: Hooks::new(
+                move |outcome| outcomes.lock().expect("no holder panics").push(outcome),
+                move |count| pending.store(count, Ordering::Relaxed),
+            ),
             seed: 1,
         };
         let incidents = self.incidents.clone();
@@ -289,8 +285,8 @@ async fn alertmanager_is_told_once_when_it_fires_and_once_when_it_ends() {
     assert_eq!(alert["annotations"]["summary"], "mass_pin happened.");
     assert_eq!(alert["generatorURL"], "http://headwater.example.org/incidents/a");
 
-    // Sent again and again, with annotations that nobody is told of; a restart forgets the alerts but
-    // not what was notified.
+    // Sent again and again, with annotations that nobody is told of; a restart forgets the alerts
+    // but not what was notified.
     let sent = counts.of(Outcome::Sent);
     for _ in 0..3 {
         daemon.store(vec![one.clone()]);

@@ -1,11 +1,15 @@
 //! Keeps one Alertmanager in the state that the incidents ask for: what is active is sent again and
-//! again until it ends, and its end for a while too. Level-triggered: a lost POST, a restart on either
-//! side or an Alertmanager that was away for an hour heals with the next pass, and there is no outbox.
+//! again until it ends, and its end for a while too. Level-triggered: a lost POST, a restart on
+//! either side or an Alertmanager that was away for an hour heals with the next pass, and there is
+//! no outbox.
 //!
-//! Each Alertmanager has its own `Client` and its own `run`, so a dead one delays no other. This module
-//! starts no tasks, decides nothing about incidents and owns no metric.
+//! Each Alertmanager has its own `Client` and its own `run`, so a dead one delays no other. This
+//! module starts no tasks, decides nothing about incidents and owns no metric.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use reqwest::{StatusCode, header};
@@ -25,9 +29,9 @@ use crate::{
     series::Time,
 };
 
-/// Between two passes when nothing happens. Below the usual `group_wait` of 30 s: after a restart of
-/// Alertmanager, which forgets its alerts, the causes are back before the symptoms that they mute are
-/// let out.
+/// Between two passes when nothing happens. Below the usual `group_wait` of 30 s: after a restart
+/// of Alertmanager, which forgets its alerts, the causes are back before the symptoms that they
+/// mute are let out.
 const RESEND_EVERY: Duration = Duration::from_secs(10);
 
 /// One POST with its answer. Well below `RESEND_EVERY`, so that a slow Alertmanager costs no pass.
@@ -82,14 +86,34 @@ pub enum PostError {
     GiveUp(String),
 }
 
-/// What is told to the metrics, by callbacks so that this module owns none.
+/// What is told to the metrics, by callbacks so that this module owns none. One for all
+/// Alertmanagers: each sender has a clone.
 #[derive(Clone)]
 pub struct Hooks {
-    /// A POST ended.
-    pub posted: Arc<dyn Fn(Outcome) + Send + Sync>,
-    /// The number of alerts that are due and not yet delivered changed by so many. The sum over all
-    /// Alertmanagers is the gauge.
-    pub pending_changed: Arc<dyn Fn(i64) + Send + Sync>,
+    posted: Arc<dyn Fn(Outcome) + Send + Sync>,
+    pending: Arc<dyn Fn(usize) + Send + Sync>,
+    /// Alerts that are due and not delivered, over all senders. The lock is held while the sum is
+    /// told, so that the last one told is the true one.
+    pending_sum: Arc<Mutex<usize>>,
+}
+
+impl Hooks {
+    /// `posted` hears how each POST ended, `pending` how many alerts are due and not delivered
+    /// whenever that changes, summed over all Alertmanagers.
+    pub fn new(
+        posted: impl Fn(Outcome) + Send + Sync + 'static,
+        pending: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Hooks {
+        let pending_sum = Arc::new(Mutex::new(0));
+        Hooks { posted: Arc::new(posted), pending: Arc::new(pending), pending_sum }
+    }
+
+    /// One sender's part of the pending alerts changed.
+    fn pending_changed(&self, before: usize, now: usize) {
+        let mut sum = self.pending_sum.lock().unwrap_or_else(PoisonError::into_inner);
+        *sum = *sum - before + now;
+        (self.pending)(*sum);
+    }
 }
 
 /// One Alertmanager.
@@ -197,15 +221,15 @@ struct Memory {
     /// The store could not be read in the last pass; logged once.
     blind: bool,
     /// Alerts counted as pending.
-    pending: i64,
+    pending: usize,
     backoff: Backoff,
 }
 
 /// Keeps one Alertmanager informed until `stop`, then sends once more. To be stopped after the last
 /// incident was stored.
 ///
-/// `incidents` gives the open incidents and those resolved since an instant. A pass happens at once,
-/// whenever `wake` changes, and every 10 s of the clock.
+/// `incidents` gives the open incidents and those resolved since an instant. A pass happens at
+/// once, whenever `wake` changes, and every 10 s of the clock.
 pub async fn run<Read, Reading>(
     sender: Sender,
     incidents: Read,
@@ -274,7 +298,8 @@ impl Sender {
             .iter()
             .flat_map(|incident| alerts::alerts(incident, now, &self.settings))
             .collect();
-        // The loudest first over all incidents. The sort is stable, so an incident's own order stays.
+        // The loudest first over all incidents. The sort is stable, so an incident's own order
+        // stays.
         due.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
         self.count_pending(memory, due.len());
         let pass = self.send(&due, memory).await;
@@ -313,8 +338,8 @@ impl Sender {
         }
     }
 
-    /// Sends alerts, some at a time. A refusal of some does not keep the others back; an Alertmanager
-    /// that cannot be reached is not asked again in this pass.
+    /// Sends alerts, some at a time. A refusal of some does not keep the others back; an
+    /// Alertmanager that cannot be reached is not asked again in this pass.
     async fn send(&self, due: &[Alert], memory: &mut Memory) -> Pass {
         if due.is_empty() {
             return self.probe().await;
@@ -342,8 +367,8 @@ impl Sender {
         pass
     }
 
-    /// Nothing is due: sends an empty list, so that a pager that cannot be reached is known, counted
-    /// and logged before it is needed. Only its failures count, for nobody was notified.
+    /// Nothing is due: sends an empty list, so that a pager that cannot be reached is known,
+    /// counted and logged before it is needed. Only its failures count, for nobody was notified.
     async fn probe(&self) -> Pass {
         match self.client.post(&[]).await {
             Ok(()) => Pass::Accepted,
@@ -379,9 +404,8 @@ impl Sender {
     }
 
     fn count_pending(&self, memory: &mut Memory, alerts: usize) {
-        let alerts = i64::try_from(alerts).unwrap_or(i64::MAX);
         if alerts != memory.pending {
-            (self.hooks.pending_changed)(alerts - memory.pending);
+            self.hooks.pending_changed(memory.pending, alerts);
             memory.pending = alerts;
         }
     }

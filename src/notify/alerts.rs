@@ -1,10 +1,11 @@
-//! The alerts of an incident at an instant, as Alertmanager's v2 API takes them. Pure: who sends them,
-//! when and how often is `alertmanager`.
+//! The alerts of an incident at an instant, as Alertmanager's v2 API takes them. Pure: who sends
+//! them, when and how often is `alertmanager`.
 //!
-//! Alertmanager knows an alert by its labels alone, so whatever could change during an incident stands
-//! in an annotation, and the labels follow from what never changes: the incident's id, the cause, its
-//! severity and scope, and the configuration. Whoever changes `fleet` or `labels` while an incident is
-//! open gives its alerts new identities: the new ones fire, the old ones end with their `endsAt`.
+//! Alertmanager knows an alert by its labels alone, so whatever could change during an incident
+//! stands in an annotation, and the labels follow from what never changes: the incident's id, the
+//! cause, its severity and scope, and the configuration. Whoever changes `fleet` or `labels` while
+//! an incident is open gives its alerts new identities: the new ones fire, the old ones end with
+//! their `endsAt`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,16 +21,17 @@ use crate::{
     series::Time,
 };
 
-/// How far ahead a firing alert ends unless it is sent again. As long as Prometheus itself grants: a
-/// restart of this daemon makes no alert flap, and a dead daemon's alerts do not stay for ever.
+/// How far ahead a firing alert ends unless it is sent again. As long as Prometheus itself grants:
+/// a restart of this daemon makes no alert flap, and a dead daemon's alerts do not stay for ever.
 pub const FIRING_FOR: TimeDelta = TimeDelta::minutes(4);
 
-/// How long an ended alert is still sent, so that an Alertmanager that was away hears of the end. As
-/// long as Prometheus does.
+/// How long an ended alert is still sent, so that an Alertmanager that was away hears of the end.
+/// As long as Prometheus does.
 pub const RESEND_ENDED_FOR: TimeDelta = TimeDelta::minutes(15);
 
-/// The longest annotation, in bytes; what is longer is cut and says so. Alertmanager takes more, pagers
-/// do not: with the evidence of one cause well below it, this only bounds the size of a POST.
+/// The longest annotation, in bytes; what is longer is cut and says so. Alertmanager takes more,
+/// pagers do not: with the evidence of one cause well below it, this only bounds the size of a
+/// POST.
 pub const ANNOTATION_BYTES_MAX: usize = 16 * 1024;
 
 /// What ends an annotation that was cut.
@@ -140,8 +142,8 @@ pub fn decide(incident: &Incident, record: &CauseRecord, now: Time) -> Decision 
 
 /// The alerts of an incident at `now`, the loudest first, each label set once.
 ///
-/// A cause may come twice in one incident. It is then one alert: with the start and the words of its
-/// first record, for those were frozen when they were sent, and firing as long as either does.
+/// A cause may come twice in one incident. It is then one alert: with the start and the words of
+/// its first record, for those were frozen when they were sent, and firing as long as either does.
 pub fn alerts(incident: &Incident, now: Time, settings: &AlertSettings) -> Vec<Alert> {
     let mut alerts = Vec::new();
     let mut seen = BTreeSet::new();

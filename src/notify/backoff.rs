@@ -1,5 +1,5 @@
-//! How long to wait after a failed attempt: doubling, bounded, and spread by chance from a given seed so
-//! that several senders do not fall into step. No clock and no sleeping here.
+//! How long to wait after a failed attempt: doubling, bounded, and spread by chance from a given
+//! seed so that several senders do not fall into step. No clock and no sleeping here.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 /// After the first failure.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// Never longer: an Alertmanager that returns must have the causes back before its `group_wait`, usually
-/// 30 s, lets the symptoms out that they mute.
+/// Never longer: an Alertmanager that returns must have the causes back before its `group_wait`,
+/// usually 30 s, lets the symptoms out that they mute.
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// The waits of one sender.

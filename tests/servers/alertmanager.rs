@@ -1,5 +1,5 @@
-//! An Alertmanager of one's own: without a cluster, on a free port, its data in a temporary directory,
-//! gone when the test ends.
+//! An Alertmanager of one's own: without a cluster, on a free port, its data in a temporary
+//! directory, gone when the test ends.
 
 use std::fs;
 

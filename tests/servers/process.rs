@@ -11,7 +11,8 @@ use std::{
 
 use headwater::http;
 
-/// How long a server may take from its start to its first answer, and to its end, on a busy machine.
+/// How long a server may take from its start to its first answer, and to its end, on a busy
+/// machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether something has come true.
@@ -29,9 +30,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` on a free port, with the arguments for that port, and waits until it is ready.
-    /// `None` if the program is not installed, which is said on standard error, and is a failure under
-    /// `CI`.
+    /// Starts `program` on a free port, with the arguments for that port, and waits until it is
+    /// ready. `None` if the program is not installed, which is said on standard error, and is a
+    /// failure under `CI`.
     pub(crate) async fn start(
         program: &str,
         directory: &Path,

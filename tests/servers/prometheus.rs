@@ -15,9 +15,9 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with this `prometheus.yml` and further files (name and text) beside it, which it can
-    /// name. `None` if it is not installed, which is said on standard error, and is a failure under
-    /// `CI`.
+    /// Starts one with this `prometheus.yml` and further files (name and text) beside it, which it
+    /// can name. `None` if it is not installed, which is said on standard error, and is a failure
+    /// under `CI`.
     ///
     /// The first scrape comes some 5 to 10 s after the start, by Prometheus' own batching.
     pub(crate) async fn start(configuration: &str, files: &[(&str, &str)]) -> Option<Prometheus> {
