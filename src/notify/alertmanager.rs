@@ -141,7 +141,7 @@ impl Client {
         let port = base.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = base.path().trim_end_matches('/');
         let name = format!("{}{port}{path}", base.host_str().unwrap_or_default());
-        Ok(Client { name, endpoint, http: http::client(POST_TIMEOUT)? })
+        Ok(Client { name, endpoint, http: http::client_without_redirects(POST_TIMEOUT)? })
     }
 
     /// Which one, for people: host, port and path, never credentials.
