@@ -2,4 +2,7 @@
 
 mod cli;
 mod config;
+mod dashboards;
+mod notify;
 mod servers;
+mod tidy;
