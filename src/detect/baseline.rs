@@ -21,10 +21,10 @@ pub const WARM_UP_SAMPLES: usize = 24;
 const LEVEL_MEMORY: f64 = 1_024.0;
 
 /// Scatter and autocorrelation forget with this one, a day and a half at 15 s: night and day count.
-const NOISE_MEMORY: f64 = 8_192.0;
+const NOISE_MEMORY: u32 = 8_192;
 
 /// Moves of a still signal are rare, so they are remembered for a month at 15 s.
-const MOVES_MEMORY: f64 = 200_000.0;
+const MOVES_MEMORY: u32 = 200_000;
 
 /// An innovation moves the level by no more than this many scales' worth.
 const CLIP_SCALES: f64 = 3.0;
@@ -41,6 +41,10 @@ const STILL_SHARE: f64 = 0.5;
 
 /// Decimal places that count as a signal's resolution; with more it is taken for continuous.
 const DECIMALS_MAX: u8 = 6;
+
+/// The resolution of a continuous signal, relative to its level: finer than any noise, coarser than the
+/// rounding of whoever computed it.
+const CONTINUOUS_UNIT: f64 = 1e-9;
 
 /// Gaps longer than this many intervals forget the previous deviation entirely.
 const GAP_INTERVALS_MAX: f64 = 1_000.0;
@@ -155,7 +159,10 @@ impl Baseline {
         let reach = CLIP_SCALES * spread.max(self.scale_min());
         let count = values.len() as f64;
         let clipped = |center: f64| {
-            values.iter().map(move |value| (value - center).clamp(-reach, reach)).collect::<Vec<_>>()
+            values
+                .iter()
+                .map(move |value| (value - center).clamp(-reach, reach))
+                .collect::<Vec<_>>()
         };
         self.level = middle + clipped(middle).iter().sum::<f64>() / count;
         self.level_samples = count;
@@ -230,17 +237,24 @@ impl Baseline {
         }
     }
 
-    /// How far from its level the signal ordinarily is, whatever it was before; for a signal that moves,
-    /// also the size of a lasting deviation that weighs one standard deviation in every sample.
+    /// How far from its level the signal ordinarily is, whatever it was before.
     pub fn ordinary(&self) -> Ordinary {
         if self.still > STILL_SHARE {
-            return Ordinary { band: self.still_band, sigma: None };
+            return Ordinary { band: self.still_band, scatter: None };
         }
         let unexplained = 1.0 - self.persistence * self.persistence;
         Ordinary {
             band: self.fitted.innovation(BAND_Z) / unexplained.sqrt(),
-            sigma: Some(self.fitted.innovation(1.0) / (1.0 - self.persistence)),
+            scatter: Some(Scatter {
+                sigma: self.fitted.innovation(1.0),
+                persistence: self.persistence,
+            }),
         }
+    }
+
+    /// The latest value, learned or not.
+    pub fn last_value(&self) -> Option<f64> {
+        self.last.map(|last| last.value)
     }
 
     /// Learns an ordinary sample.
@@ -249,7 +263,7 @@ impl Baseline {
         self.samples += 1;
         let last = self.last.map_or(value, |last| last.value);
         self.moves.add((value - last).abs());
-        let memory = (self.samples as f64).min(NOISE_MEMORY);
+        let memory = (self.samples as f64).min(f64::from(NOISE_MEMORY));
         self.still += (f64::from(u8::from(value == last)) - self.still) / memory;
         let ordinary = self.level + expected.persistence_of_noise(self) * (last - self.level);
         let innovation = value - ordinary;
@@ -302,7 +316,7 @@ impl Baseline {
         self.persistence = self.estimate_persistence();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         self.still_band = self.stillness().innovation(BAND_Z);
-        self.fit_at = self.samples + (self.samples / 8).clamp(4, 64);
+        self.fit_at = self.samples + (self.samples / 8).clamp(4, 128);
     }
 
     /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard error
@@ -312,7 +326,7 @@ impl Baseline {
         if self.square <= SCALE_MIN {
             return 0.0;
         }
-        let count = (self.samples as f64).min(NOISE_MEMORY);
+        let count = (self.samples as f64).min(f64::from(NOISE_MEMORY));
         let raw = (self.product / self.square).clamp(-1.0, 1.0);
         let unbiased = (raw + (1.0 + 3.0 * raw) / count).clamp(-1.0, 1.0);
         let error = ((1.0 - unbiased * unbiased) / count).sqrt();
@@ -324,10 +338,10 @@ impl Baseline {
     }
 
     /// The smallest move that the signal can make, as far as its values tell: one count, or one in the last
-    /// decimal place; for a continuous signal what single precision would resolve.
+    /// decimal place; for a continuous signal a billionth of its level.
     fn unit(&self) -> f64 {
         if self.decimals > DECIMALS_MAX {
-            return (self.level.abs() * f64::from(f32::EPSILON)).max(SCALE_MIN);
+            return (self.level.abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
         }
         10f64.powi(-i32::from(self.decimals))
     }
@@ -359,8 +373,17 @@ impl Baseline {
 pub struct Ordinary {
     /// Half the width of the band around the level.
     pub band: f64,
-    /// One long-run standard deviation of a signal that moves.
-    pub sigma: Option<f64>,
+    /// Of a signal that moves.
+    pub scatter: Option<Scatter>,
+}
+
+/// How a signal that moves scatters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scatter {
+    /// The innovation that is as rare as one standard deviation.
+    pub sigma: f64,
+    /// The autocorrelation.
+    pub persistence: f64,
 }
 
 impl Expectation {

@@ -37,6 +37,8 @@ pub struct Candidate {
 pub struct Best<'a> {
     /// Twice the log-likelihood ratio would be χ²; this is the ratio itself, in natural units.
     pub score: f64,
+    /// The mean innovation since the onset: the size in standard deviations.
+    pub size: f64,
     /// Its onset. `None` when no change in this direction is better than none.
     pub onset: Option<&'a Candidate>,
 }
@@ -102,11 +104,12 @@ impl Focus {
 
     /// The maximum of the likelihood ratio over all onsets and sizes of this direction.
     pub fn best(&self) -> Best<'_> {
-        let mut best = Best { score: 0.0, onset: None };
+        let mut best = Best { score: 0.0, size: 0.0, onset: None };
         for candidate in &self.candidates {
             let score = self.score(candidate);
             if score > best.score {
-                best = Best { score, onset: Some(candidate) };
+                let size = slope(candidate.samples, candidate.sum, self.samples, self.sum);
+                best = Best { score, size, onset: Some(candidate) };
             }
         }
         best

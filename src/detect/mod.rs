@@ -17,6 +17,7 @@
 
 use std::collections::VecDeque;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -35,7 +36,7 @@ mod noise;
 mod tests;
 
 use baseline::{Baseline, Expectation, Ordinary, WARM_UP_SAMPLES};
-use focus::Focus;
+use focus::{Best, Focus};
 use threshold::History;
 
 /// Values beyond this are taken for it, so that squares and sums stay finite.
@@ -58,9 +59,17 @@ const COLD_SAMPLES: u64 = 500;
 /// together stay within 3.7 in 95 % of cases, whatever the size of the change.
 const ONSET_DROP: f64 = 3.7;
 
-/// A change has returned when its absence explains the samples since it was raised better by this
-/// log-likelihood: odds of 20 to 1.
-const RETURN_LOG_ODDS: f64 = 3.0;
+/// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within this over
+/// the squared size of the change in standard deviations (Bai 1997, "Estimation of a change point in
+/// multiple regression models": the quantile of the maximum of a two-sided random walk).
+const ONSET_WIDTH: f64 = 11.0;
+
+/// No onset is less certain than by a month.
+const WIDTH_MAX_S: f64 = 30.0 * 86_400.0;
+
+/// A change has returned when its absence explains the latest samples better by this log-likelihood. A
+/// lasting change thus seems to return about once in e^10 = 22,000 samples (four days at 15 s).
+const RETURN_LOG_ODDS: f64 = 10.0;
 
 /// Deviations beyond this many standard deviations count as this many: their squares stay finite.
 const SIGMAS_MAX: f64 = 1e60;
@@ -125,11 +134,25 @@ pub struct Detector {
 
 /// A sample that is still remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(Time, f64, f32)", from = "(Time, f64, f32)")]
 struct Recent {
     at: Time,
     value: f64,
     /// Standardised; single precision is plenty for an onset's interval.
     innovation: f32,
+}
+
+// Without field names the stored state is a fifth shorter.
+impl From<Recent> for (Time, f64, f32) {
+    fn from(sample: Recent) -> (Time, f64, f32) {
+        (sample.at, sample.value, sample.innovation)
+    }
+}
+
+impl From<(Time, f64, f32)> for Recent {
+    fn from((at, value, innovation): (Time, f64, f32)) -> Recent {
+        Recent { at, value, innovation }
+    }
 }
 
 /// The threshold in force, kept until the budget or the history alters.
@@ -241,14 +264,13 @@ impl Detector {
         verdict.expected = Some(open.change.before);
         verdict.expected_low = Some(open.change.before - ordinary.band);
         verdict.expected_high = Some(open.change.before + ordinary.band);
+        let previous = self.baseline.last_value().unwrap_or(value);
         self.baseline.pass(at, value);
         open.samples += 1;
-        if open.has_returned(&ordinary, value) {
+        if open.has_returned(&ordinary, previous, value) {
             self.restart_test();
             if !settings.exact && open.samples <= POINT_SAMPLES {
                 open.change.kind = ChangeKind::Point;
-                // A point was a false alarm. It counts as history that reached the threshold.
-                self.history.observe(open.change.threshold);
             }
             verdict.returned = Some(open.change);
             return;
@@ -287,14 +309,15 @@ impl Detector {
         if settings.min_change.is_some_and(|least| size < least) {
             return None;
         }
-        let (onset_low, onset_high) = self.onset_interval(direction, best.score, onset.at);
+        let (onset_low, onset_high) =
+            self.onset_interval(direction, best, onset.at, settings.interval_s);
         let change = Change {
             signal: signal.to_owned(),
             kind: ChangeKind::Shift,
             detected_at: at,
             onset: onset.at,
             onset_low,
-            onset_high,
+            onset_high: onset_high.min(at),
             direction,
             before: onset.level,
             after,
@@ -305,7 +328,8 @@ impl Detector {
     }
 
     fn raise(&mut self, change: Change, verdict: &mut Verdict) {
-        self.history.interrupt();
+        self.history.alarm(change.threshold);
+        self.limit = None;
         self.restart_test();
         verdict.change = Some(change.clone());
         self.open = Some(Open { change, samples: 0, return_log_odds: 0.0 });
@@ -335,10 +359,17 @@ impl Detector {
     }
 
     /// The earliest and the latest onset that are nearly as likely as the best one: from the profile of the
-    /// likelihood over the latest samples, and the surviving candidates before them.
-    fn onset_interval(&self, direction: Direction, score: f64, onset: Time) -> (Time, Time) {
+    /// likelihood over the latest samples, and the surviving candidates before them. An onset that is
+    /// older than those gets the asymptotic interval as well.
+    fn onset_interval(
+        &self,
+        direction: Direction,
+        best: Best<'_>,
+        onset: Time,
+        interval_s: f64,
+    ) -> (Time, Time) {
         let (mut low, mut high) = (onset, onset);
-        for candidate in self.test(direction).plausible(score, ONSET_DROP) {
+        for candidate in self.test(direction).plausible(best.score, ONSET_DROP) {
             low = low.min(candidate.at);
             high = high.max(candidate.at);
         }
@@ -346,10 +377,17 @@ impl Detector {
         for sample in self.recent.iter().rev() {
             rise += sign(direction) * f64::from(sample.innovation);
             count += 1.0;
-            if rise > 0.0 && rise * rise / (2.0 * count) >= score - ONSET_DROP {
+            if rise > 0.0 && rise * rise / (2.0 * count) >= best.score - ONSET_DROP {
                 low = low.min(sample.at);
                 high = high.max(sample.at);
             }
+        }
+        if self.recent.front().is_some_and(|oldest| onset < oldest.at) {
+            let width_s = (ONSET_WIDTH / (best.size * best.size) * interval_s).min(WIDTH_MAX_S);
+            // A cast saturates, and makes zero of what is not a number.
+            let width = TimeDelta::seconds(width_s as i64);
+            low = low.min(onset.checked_sub_signed(width).unwrap_or(onset));
+            high = high.max(onset.checked_add_signed(width).unwrap_or(onset));
         }
         (low, high)
     }
@@ -410,13 +448,18 @@ impl Detector {
         }
     }
 
-    fn cold_verdict(&self, settings: &Settings) -> Verdict {
+    fn cold_verdict(&mut self, settings: &Settings) -> Verdict {
         let samples = self.baseline.samples();
         let left = (WARM_UP_SAMPLES as u64).saturating_sub(samples);
-        let cold = (left > 0).then(|| {
+        let cold = if left > 0 {
             let wait = duration(left, settings.interval_s);
-            format!("sees nothing yet: {left} of {WARM_UP_SAMPLES} first samples to go, {wait}")
-        });
+            Some(format!(
+                "sees nothing yet: {left} of {WARM_UP_SAMPLES} first samples to go, {wait}"
+            ))
+        } else {
+            let threshold = self.limit(settings.false_alarms_per_sample).threshold;
+            self.blindness(settings, threshold)
+        };
         Verdict {
             expected: None,
             expected_low: None,
@@ -442,17 +485,22 @@ impl Detector {
 
 impl Open {
     /// Takes one more sample. A signal that stands still has returned when it is in its band again. One that
-    /// moves must also weigh against the change in a sequential test of the two levels, as a small shift
-    /// never leaves the band.
-    fn has_returned(&mut self, ordinary: &Ordinary, value: f64) -> bool {
+    /// moves must also weigh against the change in a sequential test of the two levels (Page's), as a
+    /// small shift never leaves the band.
+    fn has_returned(&mut self, ordinary: &Ordinary, previous: f64, value: f64) -> bool {
         let distance = value - self.change.before;
         let in_band = distance.abs() <= ordinary.band;
-        let Some(sigma) = ordinary.sigma else { return in_band };
-        let sigmas = |size: f64| (size / sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
-        let shift = sigmas(self.change.after - self.change.before);
-        let evidence = shift * (shift / 2.0 - sigmas(distance));
-        // More than the threshold, in either direction, says nothing more.
-        let log_odds = self.return_log_odds + evidence;
+        let Some(scatter) = ordinary.scatter else { return in_band };
+        let sigmas = |size: f64| (size / scatter.sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
+        let shift = self.change.after - self.change.before;
+        let last = previous - self.change.before;
+        // If the sample belongs to the new level, and if to the old one. The previous sample belonged to
+        // the new level still, unless the evidence already says otherwise.
+        let stayed = sigmas(distance - shift - scatter.persistence * (last - shift));
+        let left = if self.return_log_odds > 0.0 { last } else { last - shift };
+        let returned = sigmas(distance - scatter.persistence * left);
+        let log_odds = self.return_log_odds + (stayed * stayed - returned * returned) / 2.0;
+        // More than the threshold says nothing more.
         self.return_log_odds = log_odds.clamp(0.0, RETURN_LOG_ODDS);
         in_band && self.return_log_odds >= RETURN_LOG_ODDS
     }

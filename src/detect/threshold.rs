@@ -23,6 +23,9 @@ const TAIL_SHARE: f64 = 0.25;
 /// the estimate: few against a long history, many against a short one.
 const PRIOR_EXCESSES: f64 = 16.0;
 
+/// The unit in which maxima are kept.
+const HUNDREDTHS: f64 = 100.0;
+
 /// The budget's bounds for the formulas: one false alarm in 20 samples is no test any more, and rarer
 /// than this is beyond every promise.
 const PER_SAMPLE_MAX: f64 = 0.05;
@@ -59,13 +62,14 @@ pub fn theory(per_sample: f64) -> f64 {
 /// Maxima of the statistic over blocks of the signal's own quiet history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// Of finished blocks, oldest first. Single precision is plenty, and half the memory.
-    maxima: Vec<f32>,
+    /// Of finished blocks, oldest first, in hundredths, rounded up: all the precision that a tail has,
+    /// in a state that is stored with every batch.
+    maxima: Vec<u32>,
     /// Samples of a block.
     block_samples: u64,
     /// Samples in the unfinished block, and their maximum.
     pending_samples: u64,
-    pending_maximum: f32,
+    pending_maximum: u32,
 }
 
 impl Default for History {
@@ -74,7 +78,7 @@ impl Default for History {
             maxima: Vec::new(),
             block_samples: BLOCK_SAMPLES,
             pending_samples: 0,
-            pending_maximum: 0.0,
+            pending_maximum: 0,
         }
     }
 }
@@ -83,13 +87,13 @@ impl History {
     /// Takes the statistic of one quiet sample; `true` when that finished a block.
     pub fn observe(&mut self, score: f64) -> bool {
         self.pending_samples += 1;
-        self.pending_maximum = self.pending_maximum.max(score as f32);
+        self.pending_maximum = self.pending_maximum.max((score * HUNDREDTHS).ceil() as u32);
         if self.pending_samples < self.block_samples {
             return false;
         }
         self.maxima.push(self.pending_maximum);
         self.pending_samples = 0;
-        self.pending_maximum = 0.0;
+        self.pending_maximum = 0;
         if self.maxima.len() == BLOCKS_MAX {
             self.maxima = self.maxima.chunks(2).map(|pair| pair[0].max(pair[1])).collect();
             self.block_samples *= 2;
@@ -97,10 +101,14 @@ impl History {
         true
     }
 
-    /// Leaves out what the unfinished block holds: it ran into a change.
-    pub fn interrupt(&mut self) {
-        self.pending_samples = 0;
-        self.pending_maximum = 0.0;
+    /// Ends the unfinished block with an alarm. How far the statistic would have gone without it nobody
+    /// knows; an exponential tail forgets where it is, so its mean excess is added. An alarm counts thus
+    /// whatever it meant: history that left its own alarms out would promise ever more of them. One
+    /// real change among many quiet blocks alters little, and a signal that alarms time and again
+    /// needs ever more to do so.
+    pub fn alarm(&mut self, threshold: f64) {
+        self.pending_samples = self.block_samples;
+        self.observe(threshold + 1.0);
     }
 
     /// Finished blocks.
@@ -118,16 +126,17 @@ impl History {
             return None;
         }
         let block_chance = -(-bounded(per_sample) * self.block_samples as f64).exp_m1();
-        let mut sorted = self.maxima.clone();
-        sorted.sort_by(f32::total_cmp);
+        let mut sorted: Vec<f64> =
+            self.maxima.iter().map(|maximum| f64::from(*maximum) / HUNDREDTHS).collect();
+        sorted.sort_by(f64::total_cmp);
         if block_chance >= TAIL_SHARE {
             // Within the data: no tail needed.
             let index = ((1.0 - block_chance) * sorted.len() as f64) as usize;
-            return Some(f64::from(sorted[index.min(sorted.len() - 1)]));
+            return Some(sorted[index.min(sorted.len() - 1)]);
         }
         let tail_from = sorted.len() - (TAIL_SHARE * sorted.len() as f64) as usize;
-        let over = f64::from(sorted[tail_from - 1]);
-        let excesses = sorted[tail_from..].iter().map(|maximum| f64::from(*maximum) - over);
+        let over = sorted[tail_from - 1];
+        let excesses = sorted[tail_from..].iter().map(|maximum| maximum - over);
         let count = (sorted.len() - tail_from) as f64 + PRIOR_EXCESSES;
         let sum = excesses.sum::<f64>() + PRIOR_EXCESSES;
         Some(over + sum * ((TAIL_SHARE / block_chance).powf(1.0 / count) - 1.0))
@@ -211,6 +220,6 @@ mod tests {
         }
         assert!(history.blocks() < BLOCKS_MAX);
         assert!(history.block_samples > BLOCK_SAMPLES);
-        assert!(history.maxima.contains(&50.0));
+        assert!(history.maxima.contains(&5_000));
     }
 }
