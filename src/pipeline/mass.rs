@@ -84,7 +84,21 @@ impl Pipeline {
         mass.take(platform, sample);
         mass.moved(self, intake, before);
         let record = self.facts(&mass, platform, intake).record();
-        self.open(record, candidates(kind, platform.probability), Subject::Mass(Box::new(mass)));
+        let candidates = candidates(kind, platform.probability);
+        let mistaken = self.state.watches.iter().position(|watch| {
+            matches!(&watch.subject, Subject::Owner(act) if act.kind == kind)
+                && watch.incident.first().onset >= platform.onset
+        });
+        let Some(index) = mistaken else {
+            self.open(record, candidates, Subject::Mass(Box::new(mass)));
+            return;
+        };
+        // The first batch looked like one owner's act: the same incident, its cause revised.
+        let watch = &mut self.state.watches[index];
+        watch.subject = Subject::Mass(Box::new(mass));
+        watch.incident.candidates = candidates;
+        watch.incident.join(record);
+        self.touch(index);
     }
 
     /// Follows open platform-wide incidents through a sample.
@@ -93,7 +107,7 @@ impl Pipeline {
         while index < self.state.watches.len() {
             let watch = &self.state.watches[index];
             let (Subject::Mass(mass), true) =
-                (&watch.subject, watch.incident.first().detected_at < intake.at)
+                (&watch.subject, watch.incident.current().detected_at < intake.at)
             else {
                 index += 1;
                 continue;

@@ -149,29 +149,46 @@ impl Pipeline {
     /// is no such open incident.
     pub fn accept(&mut self, id: &str, at: Time) -> Option<Incident> {
         let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
-        let watch = &mut self.state.watches[index];
-        watch.incident.accepted_at = Some(at);
-        watch.incident.note(at, "Accepted by an operator as the new normal.");
-        let signals: BTreeSet<String> = match &watch.subject {
-            Subject::Signal(signal) => BTreeSet::from([signal.clone()]),
-            _ => BTreeSet::new(),
+        let incident = &mut self.state.watches[index].incident;
+        incident.accepted_at = Some(at);
+        incident.note(at, "Accepted by an operator as the new normal.");
+        self.close(index, at)
+    }
+
+    /// An operator says that the diagnosis is wrong: resolves the incident. `None` if there is no such
+    /// open incident.
+    pub fn reject(&mut self, id: &str, at: Time) -> Option<Incident> {
+        let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
+        let incident = &mut self.state.watches[index].incident;
+        incident.rejected_at = Some(at);
+        incident.note(at, "Rejected by an operator: the diagnosis is wrong.");
+        self.close(index, at)
+    }
+
+    /// Takes an observation of the past in, to learn from it: whatever it would have told is left out.
+    pub fn learn(&mut self, observation: &Observation) {
+        let (watches, opened) = (self.state.watches.clone(), self.state.incidents_opened);
+        self.step(observation);
+        self.state.watches = watches;
+        self.state.incidents_opened = opened;
+    }
+
+    /// Ends an incident by an operator's word: its signals' levels are the new normal.
+    fn close(&mut self, index: usize, at: Time) -> Option<Incident> {
+        let watch = &self.state.watches[index];
+        let id = watch.incident.id.clone();
+        let own = match &watch.subject {
+            Subject::Signal(signal) => Some(signal.clone()),
+            _ => None,
         };
         let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
-        for signal in signals.into_iter().chain(symptoms.collect::<Vec<_>>()) {
+        for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
             if let Some(watched) = self.state.signals.get_mut(&signal) {
                 watched.detector.rebase();
             }
         }
         self.resolve(index, at);
-        self.touched.remove(id)
-    }
-
-    /// An operator says that the diagnosis is wrong. `None` if there is no such open incident.
-    pub fn reject(&mut self, id: &str, at: Time) -> Option<Incident> {
-        let watch = self.state.watches.iter_mut().find(|watch| watch.incident.id == id)?;
-        watch.incident.rejected_at = Some(at);
-        watch.incident.note(at, "Rejected by an operator: the diagnosis is wrong.");
-        Some(watch.incident.clone())
+        self.touched.remove(&id)
     }
 
     /// False pages that one sample of one page-worthy test may cost, a probability.
