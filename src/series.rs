@@ -1,7 +1,11 @@
 //! Nouns that every stage shares: time, signals and their catalogue, and what a sampler delivers.
 //! No arithmetic on values (that is `detect`), no knowledge of where a value came from (`sample`).
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -117,6 +121,9 @@ pub enum Outcome {
 pub struct Reading {
     /// Present signals by name. A signal that is not here is missing.
     pub values: BTreeMap<String, f64>,
+    /// Signals that `fleet` cannot tell, because a column that they need is missing or not granted:
+    /// where a count of the snapshot says 0, these are missing.
+    pub absent: BTreeSet<String>,
     /// The fleet's cohorts, from an `open_balena` source.
     pub fleet: Option<fleet::Snapshot>,
     /// Statistics views and migration tables, from an `open_balena` source on PostgreSQL.

@@ -1,4 +1,6 @@
 //! The one integration-test binary.
 
+mod check;
 mod cli;
 mod config;
+mod servers;
