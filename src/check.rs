@@ -4,15 +4,18 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
+use futures_util::future::try_join_all;
 
 use crate::{
     cli::CheckOptions,
-    config::{Config, SourceConfig, format_duration},
-    series::{BUILT_IN, Observation, Outcome, Reading},
+    clock::Clock,
+    config::{Config, SourceConfig, SourceKind, format_duration},
+    sample::Source,
+    series::{BUILT_IN, Observation, Outcome, Reading, Time},
 };
 
 /// Runs the command. Mistakes of the configuration come back as `ConfigError`.
@@ -21,10 +24,32 @@ pub async fn run(options: &CheckOptions, env: &dyn Fn(&str) -> Option<String>) -
     let config = Config::load(&options.config, env)?;
     config.require_sources(&file)?;
     writeln!(io::stdout(), "{}", summary(&config, &file))?;
-    if options.connect {
-        bail!("--connect is not wired yet");
+    if !options.connect {
+        return Ok(());
     }
-    Ok(())
+    let at = Clock::System.now();
+    let answers = config.sources.iter().map(|source| sample_once(source, config.interval, at));
+    let samples = try_join_all(answers).await?;
+    write!(io::stdout(), "\n{}", render(&samples))?;
+    let failed: Vec<&str> =
+        samples.iter().filter(|sampled| sampled.failed()).map(|s| s.source.as_str()).collect();
+    match failed.len() {
+        0 => Ok(()),
+        number => bail!("{} failed: {}", count(number, "source"), failed.join(", ")),
+    }
+}
+
+/// Asks one source as the daemon would, with the daemon's timeouts.
+async fn sample_once(config: &SourceConfig, interval: Duration, at: Time) -> Result<Sampled> {
+    let mut answer = None;
+    if !matches!(config.kind, SourceKind::Push { .. }) {
+        let mut source = Source::connect_lazy(config, interval)?;
+        let started = Instant::now();
+        let observation = source.sample(at).await;
+        answer = Some((observation, started.elapsed()));
+        source.close().await;
+    }
+    Ok(Sampled { source: config.name.clone(), kind: config.type_name(), answer })
 }
 
 /// What a valid configuration amounts to.
@@ -64,6 +89,13 @@ pub struct Sampled {
     pub kind: &'static str,
     /// What it answered and how long that took; `None` for a source that is pushed to.
     pub answer: Option<(Observation, Duration)>,
+}
+
+impl Sampled {
+    fn failed(&self) -> bool {
+        let outcome = self.answer.as_ref().map(|(observation, _)| &observation.outcome);
+        matches!(outcome, Some(Outcome::Failed(_)))
+    }
 }
 
 /// The table of sources, then each source with its signals, its evidence and its notes.
@@ -138,6 +170,8 @@ fn values(reading: &Reading) -> Vec<(String, f64)> {
     if let Some(fleet) = &reading.fleet {
         named.extend(fleet.counts());
     }
+    // What the snapshot counts as 0 because its column cannot be read is missing, not 0.
+    named.retain(|name, _| !reading.absent.contains(name));
     let place = |name: &str| {
         BUILT_IN.iter().position(|signal| signal.name == name).unwrap_or(BUILT_IN.len())
     };
