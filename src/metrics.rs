@@ -192,6 +192,11 @@ impl Metrics {
             .set(interval.as_secs_f64());
     }
 
+    /// So attempts to notify can end: the series is there at 0.
+    pub fn notifications_known(&self, notifier: &str, outcome: &'static str) {
+        let _ = self.daemon.notifications_total.with_label_values(&[notifier, outcome]);
+    }
+
     /// An attempt to notify ended. Both labels come from bounded sets.
     pub fn notified(&self, notifier: &str, outcome: &'static str) {
         self.daemon.notifications_total.with_label_values(&[notifier, outcome]).inc();

@@ -21,7 +21,9 @@ mod yaml;
 
 pub use consistency::open_balena_signals;
 pub use mistake::{ConfigError, Mistake};
-pub use resolve::DEFAULT_LISTEN;
+pub use resolve::{
+    DEFAULT_LISTEN, FALSE_PAGES_PER_MONTH_DEFAULT, FALSE_WARNINGS_PER_MONTH_DEFAULT,
+};
 pub use text::{Secret, format_duration, masked, masked_url, parse_duration};
 
 use reader::Reader;

@@ -31,8 +31,10 @@ const RETENTION_MIN: Duration = Duration::from_secs(3600);
 /// Ten years: within what a calendar can subtract from the present.
 const RETENTION_MAX: Duration = Duration::from_secs(3650 * DAY_S);
 const DAY_S: u64 = 86_400;
-const DEFAULT_FALSE_PAGES_PER_MONTH: f64 = 1.0;
-const DEFAULT_FALSE_WARNINGS_PER_MONTH: f64 = 10.0;
+/// The budget of pages without an event, per 30 days, unless one is configured.
+pub const FALSE_PAGES_PER_MONTH_DEFAULT: f64 = 1.0;
+/// The same for warnings.
+pub const FALSE_WARNINGS_PER_MONTH_DEFAULT: f64 = 10.0;
 
 /// Set by Headwater on every alert: an alert's identity must not depend on the configuration.
 const RESERVED_LABELS: &[&str] =
@@ -95,9 +97,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Read> {
     let interval = duration(reader, "interval", DEFAULT_INTERVAL, INTERVAL_MIN, INTERVAL_MAX);
     let retention = duration(reader, "retention", DEFAULT_RETENTION, RETENTION_MIN, RETENTION_MAX);
     let false_pages_per_month =
-        budget(reader, "false_pages_per_month", DEFAULT_FALSE_PAGES_PER_MONTH);
+        budget(reader, "false_pages_per_month", FALSE_PAGES_PER_MONTH_DEFAULT);
     let false_warnings_per_month =
-        budget(reader, "false_warnings_per_month", DEFAULT_FALSE_WARNINGS_PER_MONTH);
+        budget(reader, "false_warnings_per_month", FALSE_WARNINGS_PER_MONTH_DEFAULT);
     let config = Config {
         fleet: text(reader, "fleet").unwrap_or_else(|| DEFAULT_FLEET.to_owned()),
         listen,

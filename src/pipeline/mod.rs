@@ -135,6 +135,16 @@ impl Pipeline {
         &self.state
     }
 
+    /// The latest observation of a source.
+    pub fn latest(&self, source: &str) -> Option<Time> {
+        self.state.sources.get(source)?.latest_at
+    }
+
+    /// Seconds between two samples of a source.
+    pub fn interval_s(&self) -> f64 {
+        self.settings.interval_s
+    }
+
     /// Every signal as it stands.
     pub fn signals(&self) -> Vec<SignalStatus> {
         self.state.signals.values().map(|watched| watched.status.clone()).collect()

@@ -1,0 +1,197 @@
+//! The task that owns the pipeline: takes every ready observation, commits what came of it in one
+//! transaction, and only then tells the notifiers and whoever asked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::Result;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    clock::Clock,
+    incident::{Incident, Severity},
+    metrics::Metrics,
+    pipeline::{Pipeline, SignalStatus, Step},
+    series::{Observation, Outcome},
+    serve::Command,
+    store::{Batch, Sample, Store},
+};
+
+/// Observations taken in one turn, and so in one transaction.
+const TURN_MAX: usize = 64;
+/// Distinct notes that are remembered as said. A source has a handful.
+const NOTES_MAX: usize = 1_000;
+
+/// See the module.
+pub(super) struct Keeper {
+    pub(super) pipeline: Pipeline,
+    pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) signals: watch::Sender<Vec<SignalStatus>>,
+    pub(super) wake: watch::Sender<u64>,
+    /// Incidents that the store did not take yet: a store that fails must not silence a page.
+    pub(super) unsaved: watch::Sender<Vec<Incident>>,
+}
+
+/// Somebody who waits for the commit of what was asked.
+struct Answer {
+    reply: oneshot::Sender<Option<Incident>>,
+    incident: Option<Incident>,
+}
+
+/// What is carried from turn to turn.
+#[derive(Default)]
+struct Turn {
+    /// Not committed yet; grows, within its bounds, while the store fails.
+    batch: Batch,
+    answers: Vec<Answer>,
+    said: BTreeSet<String>,
+    failing: BTreeSet<String>,
+    store_fails: bool,
+}
+
+impl Keeper {
+    /// Runs until the samplers have gone and `stop` is cancelled. Everything that was received is
+    /// committed before it returns.
+    pub(super) async fn run(
+        mut self,
+        mut observed: mpsc::Receiver<Observation>,
+        mut commanded: mpsc::Receiver<Command>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let mut turn = Turn::default();
+        let mut observations = Vec::with_capacity(TURN_MAX);
+        let mut samplers_live = true;
+        loop {
+            tokio::select! {
+                biased;
+                count = observed.recv_many(&mut observations, TURN_MAX), if samplers_live => {
+                    samplers_live = count > 0;
+                }
+                Some(command) = commanded.recv() => self.command(command, &mut turn),
+                () = stop.cancelled() => break,
+            }
+            for observation in observations.drain(..) {
+                self.observe(&observation, &mut turn);
+            }
+            self.commit(&mut turn).await;
+        }
+        while let Ok(observation) = observed.try_recv() {
+            self.observe(&observation, &mut turn);
+        }
+        self.commit(&mut turn).await;
+        Ok(())
+    }
+
+    fn observe(&mut self, observation: &Observation, turn: &mut Turn) {
+        let source = &observation.source;
+        match &observation.outcome {
+            Outcome::Sampled(reading) => {
+                self.metrics.sampled(source, reading.took, observation.at);
+                if turn.failing.remove(source) {
+                    info!(source, "samples again");
+                }
+                for note in &reading.notes {
+                    if turn.said.len() < NOTES_MAX && turn.said.insert(note.clone()) {
+                        warn!(source, "{note}");
+                    }
+                }
+            }
+            Outcome::Failed(failure) => {
+                self.metrics.sample_failed(source, failure.reason);
+                if turn.failing.insert(source.clone()) {
+                    warn!(source, reason = failure.reason.label(), "no sample: {}", failure.message);
+                }
+            }
+        }
+        let step = self.pipeline.step(observation);
+        let lag = (self.clock.now() - observation.at).to_std().unwrap_or_default();
+        self.metrics.pipeline_lag(lag);
+        self.take(step, observation, turn);
+    }
+
+    fn take(&mut self, step: Step, observation: &Observation, turn: &mut Turn) {
+        for irregularity in &step.irregularities {
+            debug!(kind = irregularity.kind, "{}", irregularity.message);
+        }
+        for incident in &step.incidents {
+            tell(incident, observation);
+        }
+        self.metrics.incidents(&step.incidents);
+        let mut samples = Vec::new();
+        if !step.values.is_empty() {
+            let source = observation.source.clone();
+            samples.push(Sample { at: observation.at, source, values: step.values });
+        }
+        let later = Batch { samples, changes: step.changes, incidents: step.incidents };
+        let dropped = turn.batch.absorb(later);
+        if dropped > 0 {
+            warn!(dropped, "the store fails and more is waiting than fits: the oldest is dropped");
+        }
+    }
+
+    fn command(&mut self, command: Command, turn: &mut Turn) {
+        let (reply, incident) = match command {
+            Command::Accept { id, reply } => (reply, self.pipeline.accept(&id, self.clock.now())),
+            Command::Reject { id, reply } => (reply, self.pipeline.reject(&id, self.clock.now())),
+            Command::Samples { observation } => {
+                self.observe(&observation, turn);
+                return;
+            }
+        };
+        if let Some(incident) = &incident {
+            info!(incident = incident.id, "closed by an operator");
+            self.metrics.incidents([incident]);
+            let incidents = vec![incident.clone()];
+            turn.batch.absorb(Batch { incidents, ..Batch::default() });
+        }
+        turn.answers.push(Answer { reply, incident });
+    }
+
+    /// Commits, then publishes. While the store fails, notifiers go on with what they know and the
+    /// batch waits for the next turn.
+    async fn commit(&mut self, turn: &mut Turn) {
+        let news = !turn.batch.incidents.is_empty();
+        match self.store.commit(&turn.batch, Some(self.pipeline.state())).await {
+            Ok(()) => {
+                turn.batch = Batch::default();
+                self.unsaved.send_if_modified(|unsaved| !std::mem::take(unsaved).is_empty());
+                if std::mem::take(&mut turn.store_fails) {
+                    info!("the store takes writes again");
+                }
+            }
+            Err(failure) => {
+                self.metrics.store_failed();
+                self.unsaved.send_replace(turn.batch.incidents.clone());
+                if !std::mem::replace(&mut turn.store_fails, true) {
+                    error!("{failure:#}; watching goes on, it is tried again with the next sample");
+                }
+            }
+        }
+        if news {
+            self.wake.send_modify(|turns| *turns += 1);
+        }
+        let signals = self.pipeline.signals();
+        self.metrics.observe_step(&signals);
+        self.signals.send_replace(signals);
+        for Answer { reply, incident } in turn.answers.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(incident);
+        }
+    }
+}
+
+/// One line for each thing that happens to an incident.
+fn tell(incident: &Incident, observation: &Observation) {
+    let record = incident.current();
+    let (id, cause) = (&incident.id, record.cause.id());
+    if let Some(at) = incident.resolved_at {
+        info!(incident = id, cause, "resolved at {at}");
+    } else if record.detected_at == observation.at && record.severity > Severity::Info {
+        warn!(incident = id, cause, severity = record.severity.label(), "{}", record.summary);
+    } else if record.detected_at == observation.at {
+        info!(incident = id, cause, severity = record.severity.label(), "{}", record.summary);
+    }
+}
