@@ -289,8 +289,14 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         if !before.split_whitespace().all(|word| qualifiers.contains(&word)) {
             continue;
         }
+        // A declaration without a body ends with a semicolon, an empty body on its own line.
+        let signature = lines[start..].iter().map(|line| line.trim_end());
+        let head_end = signature.clone().find(|line| line.ends_with(['{', ';', '}']));
+        if !head_end.is_some_and(|line| line.ends_with('{')) {
+            continue;
+        }
         let closing = format!("{}}}", &line[..indentation]);
-        let end = lines[start..].iter().position(|line| line.trim_end() == closing);
+        let end = signature.clone().position(|line| line == closing);
         found.push((word(name), end.map_or(1, |length| length + 1)));
     }
     found
@@ -408,6 +414,16 @@ fn every_cause_and_every_rule_has_its_runbook() {
 }
 
 #[test]
+fn the_rules_know_every_outcome_of_a_notification() {
+    use headwater::notify::alertmanager::Outcome;
+    let rules = fs::read_to_string(root().join("alerts/headwater.rules.yml")).expect("the rules");
+    let unsent = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Sent);
+    let unsent: Vec<_> = unsent.map(Outcome::label).collect();
+    let selector = format!("{{outcome=~\"{}\"}}", unsent.join("|"));
+    assert!(rules.contains(&selector), "no rule selects {selector}");
+}
+
+#[test]
 fn the_readme_knows_every_configuration_key() {
     let Ok(readme) = fs::read_to_string(root().join("README.md")) else {
         eprintln!("SKIPPED: there is no README.md yet");
@@ -459,6 +475,8 @@ fn the_checks_find_what_they_should() {
     let body = "        x();\n".repeat(FUNCTION_LINES_MAX - 1);
     let long = format!("impl A {{\n    pub async fn long<T>(a: u8) {{\n{body}    }}\n}}\n");
     assert_eq!(functions(&long), [("long", FUNCTION_LINES_MAX + 1)]);
+    let bodiless = "trait A {\n    fn a(&self);\n    fn b(&self) {}\n    fn c() {\n    }\n}\n";
+    assert_eq!(functions(bodiless), [("c", 2)]);
     let sizes = |ratchet| size_findings("src/a.rs", &long, ratchet).len();
     assert_eq!(sizes(&[]), 1);
     assert_eq!(sizes(&[("src/a.rs::long", FUNCTION_LINES_MAX + 1)]), 0);
