@@ -1,2 +1,452 @@
 //! The JSON of the contract: what `backtest --format json` prints and the HTTP API answers. The only
 //! place that knows those field names; the types of the core are free to change behind it.
+//! Every type reads back what it wrote, because the command-line client is its other end.
+
+use chrono::SecondsFormat;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    fleet,
+    incident::{
+        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Direction, Incident, Scope,
+        Severity, Symptom,
+    },
+    pipeline::SignalStatus,
+    series::Time,
+};
+
+/// One object as one line of text, without the line's end.
+pub fn line(object: &impl Serialize) -> String {
+    serde_json::to_string(object).expect("the types below have string keys and finite numbers only")
+}
+
+/// An instant as people's scripts read it: RFC 3339 in `Z`, fractions only where there are any.
+pub fn time_text(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// A detected change.
+pub fn change_json(change: &Change) -> ChangeJson {
+    ChangeJson {
+        r#type: "change".to_owned(),
+        kind: change.kind,
+        signal: change.signal.clone(),
+        detected_at: Instant(change.detected_at),
+        onset: Instant(change.onset),
+        onset_low: Instant(change.onset_low),
+        onset_high: Instant(change.onset_high),
+        direction: change.direction,
+        before: Number(change.before),
+        after: Number(change.after),
+        score: Number(change.score),
+        threshold: Number(change.threshold),
+    }
+}
+
+/// An incident with exactly the fields of the contract.
+pub fn incident_json(incident: &Incident) -> IncidentJson {
+    let (first, current) = (incident.first(), current_cause(incident));
+    IncidentJson {
+        r#type: "incident".to_owned(),
+        id: incident.id.clone(),
+        cause: current.cause,
+        causes: incident.causes.iter().map(cause_json).collect(),
+        probability: Number(current.probability),
+        severity: current.severity,
+        scope: current.scope,
+        onset: Instant(first.onset),
+        detected_at: Instant(first.detected_at),
+        resolved_at: incident.resolved_at.map(Instant),
+        title: current.title.clone(),
+        summary: current.summary.clone(),
+        candidates: incident.candidates.iter().copied().map(candidate_json).collect(),
+        symptoms: incident.symptoms.iter().map(symptom_json).collect(),
+        notifications: incident
+            .notifications
+            .iter()
+            .map(|notification| NotificationJson {
+                at: Instant(notification.at),
+                severity: notification.severity,
+                cause: notification.cause,
+                title: notification.title.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// An incident with everything that is known of it.
+pub fn incident_detail_json(incident: &Incident) -> IncidentDetailJson {
+    let evidence = incident.causes.iter().flat_map(|record| {
+        record.evidence.iter().map(|fact| EvidenceJson {
+            cause: record.cause,
+            kind: fact.kind.clone(),
+            text: fact.text.clone(),
+        })
+    });
+    IncidentDetailJson {
+        incident: incident_json(incident),
+        evidence: evidence.collect(),
+        blast_radius: blast_radius_json(incident),
+        timeline: incident
+            .timeline
+            .iter()
+            .map(|entry| TimelineEntryJson { at: Instant(entry.at), text: entry.text.clone() })
+            .collect(),
+        next_steps: current_cause(incident).next_steps.clone(),
+        accepted_at: incident.accepted_at.map(Instant),
+        rejected_at: incident.rejected_at.map(Instant),
+    }
+}
+
+/// What a backtest has seen, as its last line.
+pub fn summary_json(summary: Summary) -> SummaryJson {
+    SummaryJson {
+        r#type: "summary".to_owned(),
+        samples: summary.samples,
+        signals: summary.signals,
+        days: Number(summary.days),
+        incidents: summary.incidents,
+        pages: summary.pages,
+        warnings: summary.warnings,
+    }
+}
+
+/// One signal as it stands.
+pub fn signal_json(status: &SignalStatus) -> SignalJson {
+    SignalJson {
+        signal: status.signal.clone(),
+        source: status.source.clone(),
+        value: status.value.map(Number),
+        at: status.at.map(Instant),
+        expected: status.expected.map(Number),
+        expected_low: status.expected_low.map(Number),
+        expected_high: status.expected_high.map(Number),
+        score: status.score.map(Number),
+        threshold: status.threshold.map(Number),
+        threshold_origin: status.threshold_origin.clone(),
+        samples: status.samples,
+        cold: status.cold.clone(),
+        unexplained: status.unexplained.map(Number),
+    }
+}
+
+/// The cause that an incident goes by: the last that notified; of an `info` incident, the last.
+pub fn current_cause(incident: &Incident) -> &CauseRecord {
+    let notified = |record: &&CauseRecord| record.severity > Severity::Info;
+    incident.causes.iter().rfind(notified).unwrap_or_else(|| incident.current())
+}
+
+/// Pinned devices before the incident's first onset, by whichever of its causes knows it first.
+pub fn pinned_before_first_onset(incident: &Incident) -> Option<u64> {
+    incident.causes.iter().find_map(|record| record.blast_radius.pinned_before)
+}
+
+fn cause_json(record: &CauseRecord) -> CauseJson {
+    CauseJson {
+        cause: record.cause,
+        onset: Instant(record.onset),
+        detected_at: Instant(record.detected_at),
+    }
+}
+
+fn candidate_json((cause, probability): (Cause, f64)) -> CandidateJson {
+    CandidateJson { cause, probability: Number(probability) }
+}
+
+fn symptom_json(symptom: &Symptom) -> SymptomJson {
+    SymptomJson {
+        signal: symptom.signal.clone(),
+        onset: Instant(symptom.onset),
+        explained: Number(symptom.explained),
+    }
+}
+
+fn blast_radius_json(incident: &Incident) -> BlastRadiusJson {
+    let radius: &BlastRadius = &current_cause(incident).blast_radius;
+    BlastRadiusJson {
+        devices: radius.devices,
+        applications: radius.applications,
+        organizations: radius.organizations,
+        pinned_before: pinned_before_first_onset(incident),
+        pinned_after: radius.pinned_after,
+        pending_before: radius.pending_before,
+        pending_after: radius.pending_after,
+        pending_if_unpinned: radius.pending_if_unpinned.map(|pending: fleet::Pending| {
+            PendingJson { devices: pending.devices, pairs: pending.pairs }
+        }),
+        most_affected: radius.most_affected.iter().map(affected_json).collect(),
+    }
+}
+
+fn affected_json(affected: &Affected) -> AffectedJson {
+    AffectedJson {
+        application: affected.application,
+        name: affected.name.clone(),
+        devices: affected.devices,
+        pinned_before: affected.pinned_before,
+        pinned_after: affected.pinned_after,
+    }
+}
+
+/// What a backtest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Rows of the recording that were fed.
+    pub samples: u64,
+    /// Columns.
+    pub signals: u64,
+    /// From the first row to the last.
+    pub days: f64,
+    /// Incidents of every severity.
+    pub incidents: u64,
+    /// First notifications with severity `critical`.
+    pub pages: u64,
+    /// First notifications with severity `warning`.
+    pub warnings: u64,
+}
+
+/// A [`Time`] in the contract's spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant(pub Time);
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time_text(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        Time::deserialize(deserializer).map(Instant)
+    }
+}
+
+/// A number in which whole values carry no `.0`, because counts are read by people too. What is not
+/// finite has no JSON and becomes `null`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(pub f64);
+
+/// Above this, not every whole number is a double, and digits would promise what is not known.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.0.is_finite() {
+            serializer.serialize_none()
+        } else if self.0.fract() == 0.0 && self.0.abs() < WHOLE_MAX {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
+        Ok(Number(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)))
+    }
+}
+
+/// Line `change`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct ChangeJson {
+    pub r#type: String,
+    pub kind: ChangeKind,
+    pub signal: String,
+    pub detected_at: Instant,
+    pub onset: Instant,
+    pub onset_low: Instant,
+    pub onset_high: Instant,
+    pub direction: Direction,
+    pub before: Number,
+    pub after: Number,
+    pub score: Number,
+    pub threshold: Number,
+}
+
+/// Line `incident`, and an element of `/api/v1/incidents`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct IncidentJson {
+    pub r#type: String,
+    pub id: String,
+    pub cause: Cause,
+    pub causes: Vec<CauseJson>,
+    pub probability: Number,
+    pub severity: Severity,
+    pub scope: Scope,
+    pub onset: Instant,
+    pub detected_at: Instant,
+    pub resolved_at: Option<Instant>,
+    pub title: String,
+    pub summary: String,
+    pub candidates: Vec<CandidateJson>,
+    pub symptoms: Vec<SymptomJson>,
+    pub notifications: Vec<NotificationJson>,
+}
+
+/// An element of `causes`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct CauseJson {
+    pub cause: Cause,
+    pub onset: Instant,
+    pub detected_at: Instant,
+}
+
+/// An element of `candidates`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct CandidateJson {
+    pub cause: Cause,
+    pub probability: Number,
+}
+
+/// An element of `symptoms`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct SymptomJson {
+    pub signal: String,
+    pub onset: Instant,
+    pub explained: Number,
+}
+
+/// An element of `notifications`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct NotificationJson {
+    pub at: Instant,
+    pub severity: Severity,
+    pub cause: Cause,
+    pub title: String,
+}
+
+/// The answer of `/api/v1/incidents/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentDetailJson {
+    /// The fields of the list.
+    #[serde(flatten)]
+    pub incident: IncidentJson,
+    /// Facts, in the order of the causes that they prove.
+    pub evidence: Vec<EvidenceJson>,
+    /// Of the current cause.
+    pub blast_radius: BlastRadiusJson,
+    /// Oldest first.
+    pub timeline: Vec<TimelineEntryJson>,
+    /// Of the current cause.
+    pub next_steps: Vec<String>,
+    /// When an operator called it the new normal.
+    pub accepted_at: Option<Instant>,
+    /// When an operator called the diagnosis wrong.
+    pub rejected_at: Option<Instant>,
+}
+
+/// An element of `evidence`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct EvidenceJson {
+    pub cause: Cause,
+    pub kind: String,
+    pub text: String,
+}
+
+/// `blast_radius`. `pinned_before` is before the incident's first onset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's type of the same name describes its fields")]
+pub struct BlastRadiusJson {
+    pub devices: u64,
+    pub applications: Option<u64>,
+    pub organizations: Option<u64>,
+    pub pinned_before: Option<u64>,
+    pub pinned_after: Option<u64>,
+    pub pending_before: Option<u64>,
+    pub pending_after: Option<u64>,
+    pub pending_if_unpinned: Option<PendingJson>,
+    pub most_affected: Vec<AffectedJson>,
+}
+
+/// `pending_if_unpinned`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's type of the same name describes its fields")]
+pub struct PendingJson {
+    pub devices: u64,
+    pub pairs: u64,
+}
+
+/// An element of `most_affected`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's type of the same name describes its fields")]
+pub struct AffectedJson {
+    pub application: i64,
+    pub name: String,
+    pub devices: u64,
+    pub pinned_before: u64,
+    pub pinned_after: u64,
+}
+
+/// An element of `timeline`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's type of the same name describes its fields")]
+pub struct TimelineEntryJson {
+    pub at: Instant,
+    pub text: String,
+}
+
+/// Line `summary`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct SummaryJson {
+    pub r#type: String,
+    pub samples: u64,
+    pub signals: u64,
+    pub days: Number,
+    pub incidents: u64,
+    pub pages: u64,
+    pub warnings: u64,
+}
+
+/// An element of `/api/v1/signals`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's `SignalStatus` describes its fields")]
+pub struct SignalJson {
+    pub signal: String,
+    pub source: String,
+    pub value: Option<Number>,
+    pub at: Option<Instant>,
+    pub expected: Option<Number>,
+    pub expected_low: Option<Number>,
+    pub expected_high: Option<Number>,
+    pub score: Option<Number>,
+    pub threshold: Option<Number>,
+    pub threshold_origin: String,
+    pub samples: u64,
+    pub cold: Option<String>,
+    pub unexplained: Option<Number>,
+}
+
+/// The answer of `/api/v1/incidents`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentsJson {
+    /// Newest first.
+    pub incidents: Vec<IncidentJson>,
+}
+
+/// The answer of `/api/v1/signals`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalsJson {
+    /// By name.
+    pub signals: Vec<SignalJson>,
+}
+
+/// Every error of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorJson {
+    /// What is wrong and what to do, for people.
+    pub error: String,
+}
+
+#[cfg(test)]
+pub(crate) mod story;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The one integration-test binary.
 
+mod cli;
+mod config;
 mod dashboards;
 mod notify;
 mod servers;

@@ -1,0 +1,106 @@
+//! Reading: detector state and incidents for the daemon, incidents and series for pages and API.
+
+use anyhow::{Context, Result};
+use chrono::DateTime;
+
+use super::Store;
+use crate::{incident::Incident, pipeline::State, series::Time};
+
+impl Store {
+    /// The detector state of the last commit. `None` in a new store, and after an update of headwater
+    /// to a version whose state has another shape: detection then starts cold, which is said once.
+    pub async fn load_state(&self) -> Result<Option<State>> {
+        let row =
+            sqlx::query_as::<_, (u32, String)>("SELECT version, body FROM state WHERE id = 1")
+                .fetch_optional(&self.reader)
+                .await
+                .with_context(|| self.cannot_read("the detector state"))?;
+        let Some((version, body)) = row else { return Ok(None) };
+        let known = State::default().version;
+        if version != known {
+            tracing::warn!(
+                stored = version,
+                known,
+                "the stored detector state is of another version of headwater: detection starts cold"
+            );
+            return Ok(None);
+        }
+        let state = serde_json::from_str(&body).with_context(|| {
+            format!(
+                "the detector state in {} cannot be understood: restore the file from a backup, or \
+                 move it away to begin anew",
+                self.path.display()
+            )
+        })?;
+        Ok(Some(state))
+    }
+
+    /// At most `limit` incidents, open and resolved, newest first.
+    pub async fn incidents(&self, limit: u32) -> Result<Vec<Incident>> {
+        let bodies = sqlx::query_scalar::<_, String>(
+            "SELECT body FROM incident ORDER BY opened_at_ms DESC, seq DESC LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await;
+        self.parse_incidents(bodies)
+    }
+
+    /// What the notifier has to send: incidents that are open, or were resolved at `resolved_since` or
+    /// later. Oldest first.
+    pub async fn active_incidents(&self, resolved_since: Time) -> Result<Vec<Incident>> {
+        let bodies = sqlx::query_scalar::<_, String>(
+            "SELECT body FROM incident WHERE resolved_at_ms IS NULL OR resolved_at_ms >= $1
+             ORDER BY opened_at_ms, seq",
+        )
+        .bind(resolved_since.timestamp_millis())
+        .fetch_all(&self.reader)
+        .await;
+        self.parse_incidents(bodies)
+    }
+
+    /// The incident with this id.
+    pub async fn incident(&self, id: &str) -> Result<Option<Incident>> {
+        let body = sqlx::query_scalar::<_, String>("SELECT body FROM incident WHERE id = $1")
+            .bind(id)
+            .fetch_all(&self.reader)
+            .await;
+        Ok(self.parse_incidents(body)?.pop())
+    }
+
+    /// One signal's present values from `from` up to and including `to`, oldest first.
+    pub async fn series(&self, signal: &str, from: Time, to: Time) -> Result<Vec<(Time, f64)>> {
+        let rows = sqlx::query_as::<_, (i64, f64)>(
+            "SELECT at_ms, value FROM sample
+             WHERE signal_id = (SELECT id FROM signal WHERE name = $1) AND at_ms BETWEEN $2 AND $3
+             ORDER BY at_ms",
+        )
+        .bind(signal)
+        .bind(from.timestamp_millis())
+        .bind(to.timestamp_millis())
+        .fetch_all(&self.reader)
+        .await
+        .with_context(|| self.cannot_read("samples"))?;
+        rows.into_iter().map(|(at_ms, value)| Ok((time_of(at_ms)?, value))).collect()
+    }
+
+    fn parse_incidents(&self, bodies: sqlx::Result<Vec<String>>) -> Result<Vec<Incident>> {
+        let bodies = bodies.with_context(|| self.cannot_read("incidents"))?;
+        let parsed = bodies.iter().map(|body| serde_json::from_str(body));
+        parsed.collect::<Result<_, _>>().with_context(|| {
+            format!(
+                "an incident in {} cannot be understood: was it written by a newer headwater?",
+                self.path.display()
+            )
+        })
+    }
+
+    pub(super) fn cannot_read(&self, what: &str) -> String {
+        format!("cannot read {what} from the store {}", self.path.display())
+    }
+}
+
+pub(super) fn time_of(at_ms: i64) -> Result<Time> {
+    DateTime::from_timestamp_millis(at_ms)
+        .with_context(|| format!("a stored time is out of range: {at_ms} ms"))
+}
