@@ -91,5 +91,6 @@ fn answers_failures_and_pushed_sources_are_told_apart() {
 
         the sql
           invoices_pending  0.5
-    "#]].assert_eq(&render(&samples));
+    "#]]
+    .assert_eq(&render(&samples));
 }
