@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -19,6 +20,7 @@ use axum::{
 use chrono::TimeDelta;
 use headwater::{
     clock::Clock,
+    http,
     incident::{BlastRadius, Cause, CauseRecord, Incident, Scope, Severity},
     notify::{
         alertmanager::{Client, Hooks, Outcome, PostError, Sender, run},
@@ -311,6 +313,74 @@ async fn alertmanager_is_told_once_when_it_fires_and_once_when_it_ends() {
     assert_eq!(counts.of(Outcome::Rejected), 0);
     daemon.stop().await;
     assert_eq!(hook.seen().len(), 3, "the last pass told nobody anything new: {:?}", told(&hook));
+}
+
+/// Sends an alert that is not Headwater's, as a Prometheus would.
+async fn send_foreign(alertmanager: &Alertmanager, labels: Value) {
+    let client = http::client(Duration::from_secs(5)).expect("a client can be made");
+    let url = alertmanager.url().join("api/v2/alerts").expect("a path of the API");
+    let answer = client.post(url).json(&json!([{ "labels": labels }])).send().await;
+    assert!(answer.expect("Alertmanager answers").status().is_success());
+}
+
+/// The names of the alerts that Alertmanager mutes because of another.
+async fn inhibited(alertmanager: &Alertmanager) -> Vec<String> {
+    let alerts = alertmanager.alerts().await;
+    let muted = alerts.iter().filter(|alert| alert["status"]["inhibitedBy"] != json!([]));
+    let mut names: Vec<_> = muted
+        .map(|alert| alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn the_shipped_configuration_mutes_the_symptoms_of_a_cause_and_nothing_else() {
+    let hook = Receiver::start(Answer::Status(200)).await;
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/alertmanager.example.yml");
+    let example = std::fs::read_to_string(example).expect("the example is there");
+    // Nobody outside is told: the key is in no file, and the chat is ours.
+    let configuration = example
+        .replace("/etc/alertmanager/pagerduty.key", "/nonexistent/pagerduty.key")
+        .replace("http://127.0.0.1:9094/alerts", hook.url("/hook").as_str());
+    assert!(configuration.contains("/nonexistent/") && configuration.contains("/hook"));
+    let Some(alertmanager) = Alertmanager::start(&configuration).await else { return };
+    for (name, labels) in [
+        ("QueueLong", json!({ "fleet": "test", "fleet_symptom": "true" })),
+        ("OtherQueueLong", json!({ "fleet": "other", "fleet_symptom": "true" })),
+        ("NobodysQueueLong", json!({ "fleet_symptom": "true" })),
+        ("DiskFull", json!({ "fleet": "test" })),
+        ("HeadwaterSourceStale", json!({ "source": "fleet" })),
+        ("HeadwaterIncidentOpen", json!({ "cause": "mass_unpin" })),
+    ] {
+        let mut labels = labels;
+        labels["alertname"] = json!(name);
+        labels["severity"] = json!("critical");
+        send_foreign(&alertmanager, labels).await;
+    }
+    assert!(inhibited(&alertmanager).await.is_empty());
+
+    let mut daemon = Daemon::new();
+    daemon.notify(&alertmanager.url(), 1.0);
+    let cause = incident("a", Cause::MassUnpin, Severity::Critical);
+    let blind = incident("b", Cause::SamplingLost, Severity::Critical);
+    let quiet = incident("c", Cause::Unexplained, Severity::Warning);
+    let muted = async |expected: &[&str]| {
+        let what = format!("muted are {expected:?}");
+        wait_for(&what, async || (inhibited(&alertmanager).await == expected).then_some(())).await;
+        let alerts = alertmanager.alerts().await;
+        let own = alerts.iter().filter(|alert| alert["labels"]["source"] == "headwater");
+        own.count()
+    };
+    daemon.store(vec![quiet.clone()]);
+    wait_for("the warning in the chat", async || hook.seen().pop()).await;
+    assert_eq!(muted(&[]).await, 1, "a warning mutes nothing");
+    daemon.store(vec![quiet.clone(), cause.clone()]);
+    assert_eq!(muted(&["HeadwaterIncidentOpen", "QueueLong"]).await, 2);
+    daemon.store(vec![quiet, cause, blind]);
+    let all = ["HeadwaterIncidentOpen", "HeadwaterSourceStale", "QueueLong"];
+    assert_eq!(muted(&all).await, 3);
+    daemon.stop().await;
 }
 
 #[tokio::test]
