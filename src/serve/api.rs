@@ -1,12 +1,15 @@
-//! The API: reads answer from the store and from what the pipeline last published; writes are checked
-//! here and carried out by the pipeline's task.
+//! The API: reads answer from the store and from what the pipeline last published; writes are
+//! checked here and carried out by the pipeline's task.
 
 use std::collections::BTreeMap;
 
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -42,8 +45,9 @@ pub(super) struct ListQuery {
 
 pub(super) async fn incidents(
     State(state): State<AppState>,
-    Query(query): Query<ListQuery>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<IncidentsJson>, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::BadRequest(rejection.body_text()))?;
     let limit = query.limit.unwrap_or(INCIDENTS_DEFAULT).min(INCIDENTS_MAX);
     let incidents = state.store.incidents(limit).await?;
     Ok(Json(IncidentsJson { incidents: incidents.iter().map(incident_json).collect() }))
@@ -110,8 +114,9 @@ pub(super) struct ExportQuery {
 /// The stored samples as a recording, read from the store while it is sent.
 pub(super) async fn export(
     State(state): State<AppState>,
-    Query(query): Query<ExportQuery>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::BadRequest(rejection.body_text()))?;
     let since = query.since.ok_or_else(|| {
         Problem::BadRequest("the parameter `since` is missing: write ?since=24h".to_owned())
     })?;
@@ -185,8 +190,8 @@ fn stopping() -> Problem {
     Problem::Unavailable("headwater is stopping: ask again when it has started".to_owned())
 }
 
-/// Whoever may reach the port may change something, unless the configuration has a token; but never a
-/// page of another site in the browser of somebody who may.
+/// Whoever may reach the port may change something, unless the configuration has a token; but never
+/// a page of another site in the browser of somebody who may.
 fn authorize(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(site) = headers.get("sec-fetch-site")
         && site != "same-origin"

@@ -1,5 +1,6 @@
-//! The other end of the API: what the commands `incidents` and `export` ask of a running daemon, and how
-//! its answers read in a terminal. Text that came from the fleet has its control characters removed.
+//! The other end of the API: what the commands `incidents` and `export` ask of a running daemon,
+//! and how its answers read in a terminal. Text that came from the fleet has its control characters
+//! removed.
 
 use std::{
     fmt::Write as _,
@@ -35,8 +36,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// The daemon at `base`. `token` is the configuration's `events_token`; `accept` and `reject` need
-    /// it if there is one.
+    /// The daemon at `base`. `token` is the configuration's `events_token`; `accept` and `reject`
+    /// need it if there is one.
     pub fn new(base: Url, token: Option<Secret>, http: reqwest::Client) -> Api {
         Api { base, token, http }
     }

@@ -1,5 +1,5 @@
-//! What can go wrong with a request, and how that is said over HTTP. Internal errors go to the log in
-//! full and to the client in a word: their texts name files and hosts.
+//! What can go wrong with a request, and how that is said over HTTP. Internal errors go to the log
+//! in full and to the client in a word: their texts name files and hosts.
 
 use axum::{
     Json,

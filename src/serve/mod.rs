@@ -1,5 +1,6 @@
-//! The HTTP side: metrics, health, the API and pages for people. Reads the store and what the pipeline
-//! publishes; whatever changes state goes to the pipeline as a [`Command`]. Decides nothing.
+//! The HTTP side: metrics, health, the API and pages for people. Reads the store and what the
+//! pipeline publishes; whatever changes state goes to the pipeline as a [`Command`]. Decides
+//! nothing.
 
 mod api;
 pub mod client;
@@ -163,7 +164,8 @@ async fn exposition(State(state): State<AppState>) -> Result<Response, Problem> 
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-/// The process lives and its HTTP side answers. Says nothing of sources: a restart would not heal them.
+/// The process lives and its HTTP side answers. Says nothing of sources: a restart would not heal
+/// them.
 async fn healthy() -> &'static str {
     "headwater is healthy\n"
 }

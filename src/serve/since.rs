@@ -29,8 +29,8 @@ pub fn parse(text: &str, now: Time) -> Result<Time> {
         return now.checked_sub_signed(ago).with_context(out_of_range);
     }
     bail!(
-        "{text:?} is not a time: write 2019-09-23T22:14:00Z, \"2019-09-23 22:14:00\", Unix seconds, \
-         or how long ago, as in 24h"
+        "{text:?} is not a time: write 2019-09-23T22:14:00Z, \"2019-09-23 22:14:00\", Unix \
+         seconds, or how long ago, as in 24h"
     )
 }
 

@@ -1,6 +1,6 @@
 //! The router over a real store, with made-up incidents; no socket except for the client's tests.
 
-use std::{collections::BTreeMap, future::Future};
+use std::collections::BTreeMap;
 
 use axum::{
     body::{Body, to_bytes},
@@ -9,11 +9,10 @@ use axum::{
 use chrono::TimeDelta;
 use expect_test::{Expect, expect};
 use tower::ServiceExt;
-use url::Url;
 
-use super::{client::Api, *};
+use super::*;
 use crate::{
-    incident::{Affected, Cause, Severity},
+    config::{NotifyConfig, SourceConfig},
     report::{
         self,
         story::{self, at},
@@ -21,6 +20,9 @@ use crate::{
     series::Outcome,
     store::{Batch, Sample},
 };
+
+mod client;
+mod pages;
 
 const TOKEN: &str = "correct horse battery";
 
@@ -199,6 +201,8 @@ async fn incidents_are_the_contracts_json() {
 
     let missing = served.get("/api/v1/incidents/none%22such").await;
     check(&missing, 404, &expect![[r#"{"error":"there is no incident \"none\\\"such\""}"#]]);
+    let wrong = served.get("/api/v1/incidents?limit=many").await;
+    assert!(wrong.status == 400 && wrong.body.starts_with("{\"error\":"), "{}", wrong.body);
     let empty = Served::new(Batch::default()).await;
     check(&empty.get("/api/v1/incidents").await, 200, &expect![[r#"{"incidents":[]}"#]]);
 }
@@ -333,310 +337,31 @@ async fn pushed_values_that_are_wrong_are_refused_with_the_reason() {
     assert!(served.commands.try_recv().is_err(), "nothing reached the pipeline");
 }
 
-#[tokio::test]
-async fn the_overview_says_what_is_wrong_and_since_when() {
-    let served = Served::night().await;
-    let answer = served.get("/").await;
-    check_page(&answer, 200);
-    check_has(
-        &answer.body,
-        &[
-            "<h1><bdi>1 incident is open</bdi></h1>",
-            "<a href=\"incidents/20190923T221415-mass_pin\">",
-            "461,234 devices unpinned in 1,500 applications",
-            "<strong>Open</strong> since <time datetime=\"2019-09-23T22:14:00Z\">",
-            "(4 min)",
-            "critical",
-            "20,000 devices pinned by their owner",
-            "<strong>silent</strong> since",
-            "none yet",
-        ],
-    );
-    let open = answer.body.find("devices unpinned").unwrap();
-    assert!(open < answer.body.find("pinned by their owner").unwrap(), "what is open comes first");
-}
-
-#[tokio::test]
-async fn the_overview_never_says_well_when_it_does_not_know() {
-    let served = Served::new(Batch::default()).await;
-    let headline = async |served: &Served| {
-        let answer = served.get("/").await;
-        check_page(&answer, 200);
-        let (_, rest) = answer.body.split_once("<h1><bdi>").unwrap();
-        rest.split_once("</bdi>").unwrap().0.to_owned()
-    };
-    assert_eq!(headline(&served).await, "No sample yet: nothing can be said");
-    served.ready.send_replace(false);
-    assert_eq!(headline(&served).await, "Headwater is starting");
-    served.ready.send_replace(true);
-    let mut signals = story::signals();
-    signals[1].at = Some(at("22:17:55"));
-    served.signals.send_replace(signals.clone());
-    assert_eq!(headline(&served).await, "All is well");
-    signals[1].at = Some(at("22:16:55"));
-    served.signals.send_replace(signals);
-    assert_eq!(headline(&served).await, "No incident is open, but 1 source is silent");
-}
-
-#[tokio::test]
-async fn the_incident_page_has_what_a_person_needs() {
-    let served = Served::night().await;
-    let answer = served.get(&format!("/incidents/{}", story::night().id)).await;
-    check_page(&answer, 200);
-    let page = &answer.body;
-    let places = ["CAUSE", "FIRST EFFECT", "BLAST RADIUS", "NEXT STEP", "Evidence", "Timeline"];
-    let places = places.map(|place| page.find(&format!(">{place}</h2>")).expect(place));
-    assert!(places.is_sorted(), "fixed places: {places:?}");
-    check_has(
-        page,
-        &[
-            "<code>mass_unpin</code>",
-            "<code>mass_pin</code>",
-            "recognised 15 s later with 98 %",
-            "delta_queue</bdi></strong> went from 12 to 8,412",
-            "3 min 30 s after the onset",
-            "<strong>461,234</strong>",
-            "61,234 before the first onset, 0 at the latest sample",
-            "stop updates before anything else",
-            "https://runbooks.example.org/headwater#mass_unpin",
-            "headwater incidents accept 20190923T221415-mass_pin",
-            "of role ops wrote 461,234 rows",
-            "migration device/0042-pin was running",
-            "8,731 new release pairs, each one delta",
-            "scooters",
-            "<svg ",
-            "devices_pinned from 21:44 to 22:18 UTC: between 0 and 461,234, 0 at the end",
-            "href=\"../signals\"",
-        ],
-    );
-}
-
-#[tokio::test]
-async fn the_signals_page_shows_band_score_and_threshold() {
-    let served = Served::night().await;
-    let answer = served.get("/signals").await;
-    check_page(&answer, 200);
-    check_has(
-        &answer.body,
-        &[
-            "devices_pinned",
-            "461,234",
-            "61,100 to 61,400",
-            "37.36 changed",
-            "21.75",
-            "budget",
-            "5,760",
-            "no sample yet",
-            "never",
-        ],
-    );
-    let first = answer.body.find("devices_pinned").unwrap();
-    assert!(first < answer.body.find("delta_queue").unwrap(), "the most conspicuous first");
-}
-
-#[tokio::test]
-async fn missing_pages_are_pages() {
-    let served = Served::night().await;
-    let answer = served.get("/incidents/none").await;
-    check_page(&answer, 404);
-    check_has(&answer.body, &["there is no incident", "href=\"../\""]);
-    let answer = served.get("/favicon.ico").await;
-    check_page(&answer, 404);
-}
-
-fn hostile() -> Incident {
-    let name = "<script>alert(\"1\")</script>'\u{202e}&amp;\u{0}";
-    let mut incident = story::night();
-    let record = &mut incident.causes[1];
-    for text in [&mut record.title, &mut record.summary, &mut record.next_steps[0]] {
-        *text = format!("{name} was unpinned");
-    }
-    record.evidence[0].text = name.repeat(10_000);
-    record.blast_radius.most_affected = (0..10)
-        .map(|application| Affected {
-            application,
-            name: name.to_owned(),
-            devices: 1,
-            pinned_before: 1,
-            pinned_after: 0,
-        })
-        .collect();
-    incident.symptoms[0].signal = name.to_owned();
-    for step in 0..5_000 {
-        incident.note(
-            at("22:20:00") + TimeDelta::seconds(step),
-            "an application named ".to_owned() + name,
-        );
-    }
-    incident
-}
-
-#[tokio::test]
-async fn hostile_names_are_only_text() {
-    let incidents = vec![hostile()];
-    let served = Served::new(Batch { incidents, ..Batch::default() }).await;
-    for path in ["/", "/incidents/20190923T221415-mass_pin", "/<script>alert(1)"] {
-        let path = path.replace('<', "%3C").replace('>', "%3E");
-        let answer = served.get(&path).await;
-        check_page(&answer, if path.contains('%') { 404 } else { 200 });
-        for harmful in ['\u{202e}', '\u{0}'] {
-            assert!(!answer.body.contains(harmful), "{path}");
-        }
-        if !path.contains('%') {
-            check_has(&answer.body, &["&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;"]);
-        }
-    }
-    let text = client::show_text(&report::incident_detail_json(&hostile()));
-    assert!(!text.contains(['\u{202e}', '\u{0}']), "a terminal is not reordered either");
-}
-
-#[tokio::test]
-async fn a_long_night_stays_a_short_page() {
-    let incidents = (0..150).map(|number| {
-        let mut incident = story::night();
-        incident.id = number.to_string();
-        incident.causes[1].severity = [Severity::Warning, Severity::Critical][number % 2];
-        incident.causes[1].cause = Cause::Unexplained;
-        incident
-    });
-    let served = Served::new(Batch { incidents: incidents.collect(), ..Batch::default() }).await;
-    let answer = served.get("/").await;
-    check_page(&answer, 200);
-    check_has(&answer.body, &["150 incidents are open", "… and 120 more open incidents"]);
-}
-
-/// Runs `asked` while the router is served on a socket.
-async fn with_server<T>(served: &Served, asked: impl AsyncFnOnce(Api) -> T) -> T {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}/", listener.local_addr().unwrap());
-    let token = served.state.settings.events_token.clone();
-    let api = Api::new(Url::parse(&base).unwrap(), token, http());
-    let server: std::pin::Pin<Box<dyn Future<Output = _>>> =
-        Box::pin(axum::serve(listener, router(served.state.clone())).into_future());
-    tokio::select! {
-        stopped = server => panic!("the server stopped: {stopped:?}"),
-        result = asked(api) => result,
-    }
-}
-
-fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap()
-}
-
-#[tokio::test]
-async fn the_client_lists_and_shows() {
-    let served = Served::night().await;
-    let (list, show, missing) = with_server(&served, async |api| {
-        let list = client::list_text(&api.incidents().await.unwrap());
-        let show = client::show_text(&api.incident(&story::night().id).await.unwrap());
-        (list, show, api.incident("a/b ?").await.unwrap_err().to_string())
-    })
-    .await;
-    expect![[r#"
-        2019-09-23T22:14:00Z  open      critical  mass_unpin  20190923T221415-mass_pin
-            461,234 devices unpinned in 1,500 applications
-        2019-09-23T10:14:45Z  resolved  info      bulk_pin_by_owner  20190923T101500-bulk_pin_by_owner
-            20,000 devices pinned by their owner
-    "#]].assert_eq(&list);
-    expect![[r#"
-        461,234 devices unpinned in 1,500 applications
-        critical, open since 2019-09-23T22:14:00Z (20190923T221415-mass_pin)
-
-        CAUSE
-          mass_pin: onset 2019-09-23T22:14:00Z, recognised 15 s later
-          mass_unpin: onset 2019-09-23T22:16:00.250Z, recognised 14 s later
-          461,234 devices in 1,500 applications of 60 organisations lost their pin since 22:16:00 (97 %)
-
-        FIRST EFFECT
-          delta_queue at 2019-09-23T22:17:30Z
-
-        BLAST RADIUS
-          devices: 461,234; applications: 1,500; organisations: 60
-          pinned: 61,234 before the first onset, 0 at the latest sample
-          pending updates: 1,001 before, 147,773 at the latest sample
-          scooters (application 17): 30,120 devices, pinned 4,005 before, 0 now
-
-        NEXT STEP
-          stop updates before anything else
-          restore the pins of 22:13:45, the last sample before the onset
-
-        EVIDENCE
-          migration device/0042-pin was running: 400,000 rows
-          one UPDATE "device" SET "is pinned on-release" = $1 of role ops wrote 461,234 rows
-
-        SYMPTOMS
-          2019-09-23T22:17:30Z  delta_queue, 96 % explained
-
-        TIMELINE
-          2019-09-23T22:14:15Z  400,000 devices in 1,500 applications of 60 organisations were pinned since 22:14:00
-          2019-09-23T22:16:15Z  461,234 devices in 1,500 applications of 60 organisations lost their pin since 22:16:00
-          2019-09-23T22:17:45Z  delta_queue rose from 12 to 8,412: explained by pending_pairs
-
-    "#]].assert_eq(&show);
-    check_has(&missing, &["answers 404 Not Found: there is no incident \"a/b ?\""]);
-}
-
-#[tokio::test]
-async fn the_client_accepts_with_its_token() {
-    let mut served = Served::night().await.with_token();
-    let (_, unused) = mpsc::channel(1);
-    let mut commands = std::mem::replace(&mut served.commands, unused);
-    let resolved = Some(at("22:18:00"));
-    let accepted = Incident { resolved_at: resolved, accepted_at: resolved, ..story::night() };
-    let answer = with_server(&served, async |api| {
-        let id = story::night().id;
-        let (answer, _) =
-            tokio::join!(api.accept(&id), pipeline(&mut commands, Some(accepted.clone())));
-        answer.unwrap()
-    })
-    .await;
-    assert_eq!(answer, report::incident_detail_json(&accepted));
-    check_has(
-        &client::show_text(&answer),
-        &["accepted as the new normal at 2019-09-23T22:18:00Z, after 4 min"],
-    );
-}
-
-#[tokio::test]
-async fn the_client_exports_what_the_store_exports() {
-    let served = Served::night().await;
-    let since = at("21:59:00");
-    let remote = with_server(&served, async |api| {
-        let mut text = Vec::new();
-        api.export(since, &mut text).await.unwrap();
-        text
-    })
-    .await;
-    let mut local = Vec::new();
-    client::export_store(&served.state.store, since, &mut local).await.unwrap();
-    assert_eq!(remote, local);
-    let text = String::from_utf8(local).unwrap();
-    assert_eq!(text.lines().count(), 1 + 84, "the header, and 21 minutes at 15 s");
-    check_has(&text, &["time,devices_pinned,pending_updates\n2019-09-23T21:59:00Z,61234,20412\n"]);
-    check(
-        &served.get("/api/v1/samples").await,
-        400,
-        &expect![[r#"{"error":"the parameter `since` is missing: write ?since=24h"}"#]],
-    );
-    let wrong = served.get("/api/v1/samples?since=soon").await;
-    check_has(&wrong.body, &["is not a time"]);
-}
-
-#[tokio::test]
-async fn the_client_says_where_nobody_answers() {
-    // A port that was free a moment ago, and on which nobody listens.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let base = Url::parse(&format!("http://me:hunter2@{address}/")).unwrap();
-    let error = Api::new(base, None, http()).incidents().await.unwrap_err();
-    let text = format!("{error:#}");
-    check_has(&text, &[&format!("cannot reach headwater at http://{address}/: is it running")]);
-    assert!(!text.contains("hunter2"), "{text}");
-}
-
 #[test]
-fn an_empty_list_says_so() {
-    assert_eq!(client::list_text(&[]), "no incidents\n");
+fn the_settings_know_which_signals_may_be_pushed() {
+    let config = Config {
+        fleet: "production".to_owned(),
+        listen: "127.0.0.1:9855".parse().unwrap(),
+        external_url: "http://127.0.0.1:9855".to_owned(),
+        interval: Duration::from_secs(15),
+        store: Secret::new("sqlite://headwater.db"),
+        retention: Duration::from_secs(1),
+        false_pages_per_month: 1.0,
+        false_warnings_per_month: 10.0,
+        labels: BTreeMap::new(),
+        runbook_url: "https://runbooks.example.org".to_owned(),
+        events_token: None,
+        sources: [
+            ("ops", SourceKind::Push { signals: vec!["ops_queue_depth".to_owned()] }),
+            ("fleet", SourceKind::OpenBalena { url: Secret::new("x"), evidence_url: None }),
+        ]
+        .map(|(name, kind)| SourceConfig { name: name.to_owned(), kind })
+        .into(),
+        signals: BTreeMap::new(),
+        notify: NotifyConfig::default(),
+    };
+    let settings = Settings::of(&config);
+    let pushed = BTreeSet::from(["ops_queue_depth".to_owned()]);
+    assert_eq!(settings.push_sources(), BTreeMap::from([("ops", &pushed)]));
+    assert_eq!(settings.sources.len(), 2);
 }

@@ -22,8 +22,11 @@ const AFTER_MAX: TimeDelta = TimeDelta::hours(12);
 /// Columns of a chart; each shows the extremes of its samples, so that no spike is lost.
 const COLUMNS: usize = 200;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 150.0;
+/// Small, because the drawing is scaled to the page and its labels with it: on a phone they must
+/// still be readable.
+const WIDTH: f64 = 440.0;
+/// See [`WIDTH`].
+const HEIGHT: f64 = 130.0;
 /// Room for the labels of the axes.
 const LEFT: f64 = 72.0;
 /// See [`LEFT`].
@@ -97,10 +100,13 @@ impl Chart {
                         line.onset x1=(x) y1=(TOP) x2=(x) y2=(HEIGHT - BOTTOM) {}
                     }
                     path.value d=(self.path(low, high)) {}
-                    text x=(LEFT - 6.0) y=(TOP + 8.0) text-anchor="end" { (words::number(high)) }
-                    text x=(LEFT - 6.0) y=(HEIGHT - BOTTOM) text-anchor="end" { (words::number(low)) }
-                    text x=(LEFT) y=(HEIGHT - 4.0) { (self.from.format("%H:%M")) }
-                    text x=(WIDTH) y=(HEIGHT - 4.0) text-anchor="end" { (self.to.format("%H:%M UTC")) }
+                    @let top = if low < high { TOP + 8.0 } else { (TOP + HEIGHT - BOTTOM) / 2.0 };
+                    (label(LEFT - 6.0, top, "end", &words::number(high)))
+                    @if low < high {
+                        (label(LEFT - 6.0, HEIGHT - BOTTOM, "end", &words::number(low)))
+                    }
+                    (label(LEFT, HEIGHT - 4.0, "start", &self.from.format("%H:%M").to_string()))
+                    (label(WIDTH, HEIGHT - 4.0, "end", &self.to.format("%H:%M UTC").to_string()))
                 }
             }
         }
@@ -149,6 +155,10 @@ impl Chart {
         }
         thinned
     }
+}
+
+fn label(x: f64, y: f64, anchor: &str, text: &str) -> Markup {
+    html! { text x=(x) y=(y) text-anchor=(anchor) { (text) } }
 }
 
 /// A tenth of a unit is finer than a screen.

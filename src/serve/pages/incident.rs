@@ -1,5 +1,5 @@
-//! `/incidents/{id}`: the four things that somebody woken at night needs, always in the same places,
-//! then what proves them.
+//! `/incidents/{id}`: the four things that somebody woken at night needs, always in the same
+//! places, then what proves them.
 
 use maud::{Markup, html};
 
@@ -74,7 +74,7 @@ fn candidates(incident: &Incident) -> Markup {
     html! {
         @if incident.candidates.len() > 1 {
             p.dim {
-                "What else it could be: "
+                "How probable is what: "
                 @for (position, (cause, probability)) in incident.candidates.iter().enumerate() {
                     @if position > 0 { ", " }
                     code { (cause) } " " (words::percent(*probability))
@@ -188,7 +188,9 @@ fn symptoms(incident: &Incident) -> Markup {
                         th.n scope="col" { "Before" } th.n scope="col" { "Since" }
                         th.n scope="col" { "Explained" } th scope="col" { "By" }
                     } }
-                    tbody { @for symptom in incident.symptoms.iter().take(ROWS_MAX) { (row(symptom)) } }
+                    tbody {
+                        @for symptom in incident.symptoms.iter().take(ROWS_MAX) { (row(symptom)) }
+                    }
                 }
             }
         }
@@ -203,7 +205,7 @@ fn row(symptom: &Symptom) -> Markup {
             td.n { (words::number(symptom.before)) }
             td.n { (words::number(symptom.after)) }
             td.n { (words::percent(symptom.explained)) }
-            td { bdi { (words::visible(&symptom.explanation)) } }
+            td.text { bdi { (words::visible(&symptom.explanation)) } }
         }
     }
 }

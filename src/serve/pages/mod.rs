@@ -1,6 +1,6 @@
-//! Pages for people: server-rendered, no script, nothing from outside, links relative so that they work
-//! behind a proxy under any path. What an incident says of itself is untrusted text: maud escapes it,
-//! and [`words::visible`] takes the sting out of control characters.
+//! Pages for people: server-rendered, no script, nothing from outside, links relative so that they
+//! work behind a proxy under any path. What an incident says of itself is untrusted text: maud
+//! escapes it, and [`words::visible`] takes the sting out of control characters.
 
 mod chart;
 mod incident;
@@ -24,8 +24,8 @@ use crate::{
 const STYLE: &str = include_str!("style.css");
 
 /// What a page may load: nothing but its own inline style.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Seconds after which the overview loads itself again.
 const REFRESH_S: u32 = 15;
@@ -174,7 +174,8 @@ fn status(incident: &Incident, now: Time) -> Markup {
         @match (incident.resolved_at, incident.accepted_at) {
             (None, _) => { strong { "Open" } " since " (words::since(onset, now)) },
             (Some(at), None) => {
-                "Resolved at " (words::instant(at)) ", " (words::span(at - onset)) " after its onset"
+                "Resolved at " (words::instant(at)) ", "
+                (words::span(at - onset)) " after its onset"
             },
             (Some(at), Some(_)) => {
                 "Accepted as the new normal at " (words::instant(at)) ", "

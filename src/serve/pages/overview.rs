@@ -93,7 +93,9 @@ impl Overview<'_> {
             article class=(severity.label()) {
                 h2 {
                     (badge(severity)) " "
-                    a href={ "incidents/" (incident.id) } { bdi { (words::visible(&current.title)) } }
+                    a href={ "incidents/" (incident.id) } {
+                        bdi { (words::visible(&current.title)) }
+                    }
                 }
                 p { bdi { (words::visible(&current.summary)) } }
                 p.dim {
@@ -147,7 +149,8 @@ impl Overview<'_> {
                                     @match source.latest {
                                         None => { "none yet" },
                                         Some(at) if self.is_silent(&source) => {
-                                            strong { "silent" } " since " (words::since(at, self.now))
+                                            strong { "silent" } " since "
+                                            (words::since(at, self.now))
                                         },
                                         Some(at) => { (words::span(self.now - at)) " ago" },
                                     }
@@ -171,15 +174,16 @@ impl Overview<'_> {
                     tbody {
                         @for incident in recent {
                             @let onset = incident.first().onset;
+                            @let end = incident.resolved_at.unwrap_or(self.now);
                             tr {
                                 td { (badge(incident.severity())) }
-                                td {
+                                td.text {
                                     a href={ "incidents/" (incident.id) } {
                                         bdi { (words::visible(&current_cause(incident).title)) }
                                     }
                                 }
                                 td { (words::instant(onset)) }
-                                td { (words::span(incident.resolved_at.unwrap_or(self.now) - onset)) }
+                                td { (words::span(end - onset)) }
                             }
                         }
                     }
