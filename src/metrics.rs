@@ -193,6 +193,13 @@ impl Metrics {
             .set(interval.as_secs_f64());
     }
 
+    /// There is such a way of notifying, and these are the ways in which an attempt can end.
+    pub fn notifier(&self, notifier: &str, outcomes: impl IntoIterator<Item = &'static str>) {
+        for outcome in outcomes {
+            self.daemon.notifications_total.with_label_values(&[notifier, outcome]);
+        }
+    }
+
     /// An attempt to notify ended. Both labels come from bounded sets.
     pub fn notified(&self, notifier: &str, outcome: &'static str) {
         self.daemon.notifications_total.with_label_values(&[notifier, outcome]).inc();
