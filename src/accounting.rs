@@ -25,8 +25,8 @@ pub struct Reading {
 /// Cumulative counts of `pg_stat_statements`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statements {
-    /// Rows so far and calls so far. Only statements that touch rows of `device` and are not reads
-    /// carry a text; identities whose rows never rose since the daemon's start carry none.
+    /// Rows so far and calls so far of the statements that write to `device`, or may (functions, `DO`),
+    /// and that ran since the daemon's start.
     pub counts: Vec<Statement>,
     /// `pg_stat_statements_info.stats_reset` as text: a change means that counts began again.
     pub stats_reset: Option<String>,
@@ -47,6 +47,11 @@ pub struct Statement {
     pub rows: i64,
     /// Calls so far.
     pub calls: i64,
+    /// `rows` at the previous reading, 0 if the entry is newer: what a flow since then may account to
+    /// this entry is the difference, also when earlier readings did not carry it.
+    pub rows_before: i64,
+    /// `calls` at the previous reading.
+    pub calls_before: i64,
     /// The normalised text, when it writes to `device` (or may, as a function or `DO` may).
     pub text: Option<String>,
 }

@@ -153,6 +153,12 @@ impl Snapshot {
         with_devices.map(|application| application.organization).collect()
     }
 
+    /// Whether organisations tell owners apart. Where there is only one (or none is recorded), as on
+    /// many an own installation, applications stand in for them.
+    pub fn tells_owners_apart(&self) -> bool {
+        self.organizations().len() > 1
+    }
+
     /// Devices that would start an update if every pin were cleared now.
     pub fn pending_if_unpinned(&self) -> Pending {
         let mut total = Pending::default();
@@ -216,9 +222,11 @@ pub struct ApplicationFlow {
     pub pinned_to_running_gained: u64,
     /// The application's own target changed.
     pub target_changed: bool,
-    /// Devices that are new.
+    /// Devices that are new on the platform.
     pub devices_added: u64,
-    /// Devices that are gone.
+    /// Devices that came from another application.
+    pub devices_moved_in: u64,
+    /// Devices that are gone, to another application or from the platform.
     pub devices_removed: u64,
 }
 
@@ -292,10 +300,12 @@ impl Flows {
         let moved = self.total(|flow| flow.pins_moved);
         let left = self.total(|flow| flow.devices_removed);
         let appeared = self.total(|flow| flow.devices_added);
+        // A device that changes application leaves one and arrives in another: it is not gone.
+        let moved_in = self.total(|flow| flow.devices_moved_in).count;
         let retargeted = self.total(|flow| u64::from(flow.target_changed));
         let named = [
             ("devices_added", appeared.count),
-            ("devices_removed", left.count),
+            ("devices_removed", left.count.saturating_sub(moved_in)),
             ("applications_devices_removed", left.applications),
             ("organizations_devices_removed", left.organizations),
             ("pins_added", added.count),
@@ -341,6 +351,7 @@ fn application_flow(
     let moved = gain.min(loss);
     let left = was.devices() as i64 - (is.devices() - appeared) as i64;
     let removed = (loss - moved - left.max(0)).max(0);
+    let arrived = (-left).max(0) as u64;
     let to_running =
         is.pinned_to_running() as i64 - appeared_to_running as i64 - was.pinned_to_running() as i64;
     ApplicationFlow {
@@ -350,7 +361,8 @@ fn application_flow(
         pins_moved: moved as u64,
         pinned_to_running_gained: to_running.max(0) as u64,
         target_changed: was.target != is.target,
-        devices_added: appeared + (-left).max(0) as u64,
+        devices_added: appeared + if appeared_is_known { 0 } else { arrived },
+        devices_moved_in: if appeared_is_known { arrived } else { 0 },
         devices_removed: left.max(0) as u64,
     }
 }

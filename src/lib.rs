@@ -9,6 +9,8 @@ pub mod incident;
 
 pub mod config;
 
+pub mod http;
+
 pub mod sample;
 
 pub mod detect;

@@ -1,12 +1,16 @@
 //! Nouns that every stage shares: time, signals and their catalogue, and what a sampler delivers.
 //! No arithmetic on values (that is `detect`), no knowledge of where a value came from (`sample`).
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{accounting, fleet};
+use crate::{accounting, fleet, incident};
 
 /// An instant, always in UTC. Nothing below the shell asks for the current one.
 pub type Time = DateTime<Utc>;
@@ -92,6 +96,17 @@ pub fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|signal| signal.name == name)
 }
 
+/// What is configured of one signal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SignalSettings {
+    /// Signals that this one drives.
+    pub drives: Vec<String>,
+    /// Only this direction matters.
+    pub direction: Option<incident::Direction>,
+    /// Smaller changes do not matter, in the signal's unit.
+    pub min_change: Option<f64>,
+}
+
 /// What one sampler saw, or why it saw nothing.
 #[derive(Clone, Debug)]
 pub struct Observation {
@@ -117,6 +132,9 @@ pub enum Outcome {
 pub struct Reading {
     /// Present signals by name. A signal that is not here is missing.
     pub values: BTreeMap<String, f64>,
+    /// Signals that `fleet` cannot tell, because a column that they need is missing or not granted:
+    /// where a count of the snapshot says 0, these are missing.
+    pub absent: BTreeSet<String>,
     /// The fleet's cohorts, from an `open_balena` source.
     pub fleet: Option<fleet::Snapshot>,
     /// Statistics views and migration tables, from an `open_balena` source on PostgreSQL.

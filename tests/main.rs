@@ -1,1 +1,9 @@
 //! The one integration-test binary.
+
+mod check;
+mod cli;
+mod config;
+mod dashboards;
+mod notify;
+mod servers;
+mod tidy;

@@ -1,1 +1,543 @@
-//! To come.
+//! The statistical detector of one signal: values in, verdicts out. Pure and deterministic; its state is
+//! a value that can be stored after any sample and restored to the bit.
+//!
+//! Owns what a signal ordinarily does (`baseline`, `spread`), the sequential test (`focus`), the
+//! threshold from a false-alarm budget (`threshold`), and how an alarm begins and ends (here). Does not
+//! know what else changed, why, or whether anybody should be told: that is `diagnose`. Counters,
+//! gaps, duplicates and what is not a number are the caller's (`pipeline`).
+//!
+//! A sample goes through five steps. The baseline predicts it; the innovation is turned into one that is
+//! N(0,1) as long as nothing changes; FOCuS takes the largest likelihood ratio over all onsets and sizes;
+//! the ratio is held against the threshold; then the baseline learns the sample, unless a change is
+//! open. An open change freezes the baseline at its onset until the signal returns or
+//! [`Detector::rebase`] accepts the new level.
+//!
+//! Every change is called a shift. A slow ramp is found (a shift is the best level fit to it) but not
+//! told from a shift: at the moment of an alarm the two are seldom distinguishable.
+
+use std::collections::VecDeque;
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    incident::{Change, ChangeKind, Direction},
+    series::Time,
+};
+
+pub mod baseline;
+pub mod focus;
+pub mod spread;
+pub mod threshold;
+
+#[cfg(test)]
+mod noise;
+#[cfg(test)]
+mod tests;
+
+use baseline::{Baseline, Expectation, Ordinary, WARM_UP_SAMPLES};
+use focus::{Best, Focus};
+use threshold::History;
+
+/// Values beyond this are taken for it, so that squares and sums stay finite.
+const VALUE_MAX: f64 = 1e140;
+
+/// Latest samples that are kept, for the level since an onset and the onset's interval.
+const RECENT_SAMPLES: usize = 16;
+
+/// A new normal is the mean of the latest samples since the onset, at most this many.
+const REBASE_SAMPLES: usize = 8;
+
+/// An alarm that returns within this many samples on a measured signal was a point.
+const POINT_SAMPLES: u64 = 2;
+
+/// Until a detector has learned this much it says what it cannot see yet.
+const COLD_SAMPLES: u64 = 500;
+
+/// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls off on each
+/// side like a random walk with drift, whose maximum exceeds c with a chance below e^-c: both sides
+/// together stay within 3.7 in 95 % of cases, whatever the size of the change.
+const ONSET_DROP: f64 = 3.7;
+
+/// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within this over
+/// the squared size of the change in standard deviations (Bai 1997, "Estimation of a change point in
+/// multiple regression models": the quantile of the maximum of a two-sided random walk).
+const ONSET_WIDTH: f64 = 11.0;
+
+/// No onset is less certain than by a month.
+const WIDTH_MAX_S: f64 = 30.0 * 86_400.0;
+
+/// A change has returned when its absence explains the latest samples better by this log-likelihood. A
+/// lasting change thus seems to return about once in e^10 = 22,000 samples (four days at 15 s).
+const RETURN_LOG_ODDS: f64 = 10.0;
+
+/// Deviations beyond this many standard deviations count as this many: their squares stay finite.
+const SIGMAS_MAX: f64 = 1e60;
+
+/// What a detector is asked for. Not part of its state: it may differ from sample to sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// This signal's share of the false-alarm budget: one over its average run length.
+    pub false_alarms_per_sample: f64,
+    /// Only this direction matters.
+    pub direction: Option<Direction>,
+    /// Smaller changes do not matter, in the signal's unit.
+    pub min_change: Option<f64>,
+    /// Read from rows: a lone leap is real. Otherwise an alarm that returns within two samples is a
+    /// point.
+    pub exact: bool,
+    /// Seconds between two samples.
+    pub interval_s: f64,
+}
+
+/// What one sample means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What was expected; while a change is open, the level before it. `None` while warming up.
+    pub expected: Option<f64>,
+    /// Lower end of the band in which ordinary values lie.
+    pub expected_low: Option<f64>,
+    /// Upper end of that band.
+    pub expected_high: Option<f64>,
+    /// The log-likelihood ratio of the best single change against none; while a change is open, the
+    /// ratio with which it was raised.
+    pub score: f64,
+    /// What the score must exceed. `None` while nothing can alarm yet.
+    pub threshold: Option<f64>,
+    /// Where the threshold comes from, in words.
+    pub threshold_origin: String,
+    /// Samples that the signal's history holds.
+    pub samples: u64,
+    /// What cannot be seen yet, and for how long.
+    pub cold: Option<String>,
+    /// An alarm raised at this sample. One in the opposite direction replaces an open one.
+    pub change: Option<Change>,
+    /// An earlier alarm whose signal came back at this sample; a point if that took no more than two
+    /// samples on a measured signal.
+    pub returned: Option<Change>,
+}
+
+/// The detector of one signal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detector {
+    baseline: Baseline,
+    /// Changes upwards.
+    up: Focus,
+    /// Changes downwards: fed with mirrored innovations.
+    down: Focus,
+    /// The latest samples, oldest first.
+    recent: VecDeque<Recent>,
+    history: History,
+    limit: Option<Limit>,
+    open: Option<Open>,
+}
+
+/// A sample that is still remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(Time, f64, f32)", from = "(Time, f64, f32)")]
+struct Recent {
+    at: Time,
+    value: f64,
+    /// Standardised; single precision is plenty for an onset's interval.
+    innovation: f32,
+}
+
+// Without field names the stored state is a fifth shorter.
+impl From<Recent> for (Time, f64, f32) {
+    fn from(sample: Recent) -> (Time, f64, f32) {
+        (sample.at, sample.value, sample.innovation)
+    }
+}
+
+impl From<(Time, f64, f32)> for Recent {
+    fn from((at, value, innovation): (Time, f64, f32)) -> Recent {
+        Recent { at, value, innovation }
+    }
+}
+
+/// The threshold in force, kept until the budget or the history alters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Limit {
+    false_alarms_per_sample: f64,
+    threshold: f64,
+    from_history: bool,
+}
+
+/// An alarm that has not returned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Open {
+    change: Change,
+    /// Samples since the one that raised it.
+    samples: u64,
+    /// Log-likelihood ratio of the old level against the new one, never below zero.
+    return_log_odds: f64,
+}
+
+impl Detector {
+    /// A detector that has seen nothing.
+    pub fn new() -> Detector {
+        Detector::default()
+    }
+
+    /// Takes one sample. `value` is finite and `at` is after the previous sample.
+    pub fn step(&mut self, settings: &Settings, signal: &str, at: Time, value: f64) -> Verdict {
+        debug_assert!(value.is_finite(), "a value is finite: {signal} = {value}");
+        debug_assert!(self.recent.back().is_none_or(|last| last.at < at), "time goes on: {signal}");
+        let value = value.clamp(-VALUE_MAX, VALUE_MAX);
+        if !self.baseline.is_warm() {
+            self.remember(at, value, 0.0);
+            self.baseline.warm_up(at, value);
+            return self.cold_verdict(settings);
+        }
+        let limit = self.limit(settings.false_alarms_per_sample);
+        let expected = self.baseline.expect(at, settings.interval_s);
+        let innovation = self.baseline.standardise(&expected, value);
+        self.remember(at, value, innovation);
+        self.up.push(innovation, at, expected.level);
+        self.down.push(-innovation, at, expected.level);
+        let mut verdict = self.verdict(&expected, limit);
+        match self.open.take() {
+            Some(open) => self.step_open(settings, open, at, value, &mut verdict),
+            None => self.step_quiet(settings, signal, &expected, at, value, &mut verdict),
+        }
+        verdict.cold = self.blindness(settings, limit.threshold);
+        verdict.samples = self.baseline.samples();
+        verdict
+    }
+
+    /// Accepts the present level as the new normal, at once.
+    pub fn rebase(&mut self) {
+        if !self.baseline.is_warm() {
+            return;
+        }
+        let since = self.open.take().map(|open| open.change.onset);
+        let values = self.values_since(since, REBASE_SAMPLES);
+        if let Some(level) = mean(&values) {
+            self.baseline.set_level(level, Some(values.len() as f64));
+        }
+        self.restart_test();
+    }
+
+    /// An alarm that has not returned yet.
+    pub fn in_change(&self) -> Option<&Change> {
+        self.open.as_ref().map(|open| &open.change)
+    }
+
+    /// A sample while no change is open: alarm, or learn.
+    fn step_quiet(
+        &mut self,
+        settings: &Settings,
+        signal: &str,
+        expected: &Expectation,
+        at: Time,
+        value: f64,
+        verdict: &mut Verdict,
+    ) {
+        let (score, direction) = self.strongest(settings.direction);
+        verdict.score = score;
+        let alarm = self.alarm(settings, signal, at, direction, verdict);
+        let Some((change, level)) = alarm else {
+            self.baseline.learn(expected, at, value);
+            if self.history.observe(score) {
+                // Another block of history: the threshold is due again.
+                self.limit = None;
+            }
+            return;
+        };
+        // What was learned since the onset is unlearned.
+        self.baseline.set_level(level, None);
+        self.baseline.pass(at, value);
+        self.raise(change, verdict);
+    }
+
+    /// A sample while a change is open: has it returned, or turned into its opposite?
+    fn step_open(
+        &mut self,
+        settings: &Settings,
+        mut open: Open,
+        at: Time,
+        value: f64,
+        verdict: &mut Verdict,
+    ) {
+        let ordinary = self.baseline.ordinary();
+        verdict.score = open.change.score;
+        verdict.expected = Some(open.change.before);
+        verdict.expected_low = Some(open.change.before - ordinary.band);
+        verdict.expected_high = Some(open.change.before + ordinary.band);
+        let previous = self.baseline.last_value().unwrap_or(value);
+        self.baseline.pass(at, value);
+        open.samples += 1;
+        if open.has_returned(&ordinary, previous, value) {
+            self.restart_test();
+            if !settings.exact && open.samples <= POINT_SAMPLES {
+                open.change.kind = ChangeKind::Point;
+            }
+            verdict.returned = Some(open.change);
+            return;
+        }
+        let opposite = opposite(open.change.direction);
+        let distance = (value - open.change.before) * sign(opposite);
+        let wanted = settings.direction.is_none_or(|direction| direction == opposite);
+        if wanted && distance > ordinary.band {
+            let score = self.test(opposite).best().score;
+            let alarm = Verdict { score, ..verdict.clone() };
+            if let Some((change, _)) =
+                self.alarm(settings, &open.change.signal, at, opposite, &alarm)
+            {
+                verdict.score = score;
+                self.raise(Change { before: open.change.before, ..change }, verdict);
+                return;
+            }
+        }
+        self.open = Some(open);
+    }
+
+    /// The change that the verdict's score stands for, if it is one, and the level before it.
+    fn alarm(
+        &self,
+        settings: &Settings,
+        signal: &str,
+        at: Time,
+        direction: Direction,
+        verdict: &Verdict,
+    ) -> Option<(Change, f64)> {
+        let threshold = verdict.threshold.filter(|threshold| verdict.score > *threshold)?;
+        let best = self.test(direction).best();
+        let onset = best.onset?;
+        let after = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
+        let size = (after - onset.level).abs();
+        if settings.min_change.is_some_and(|least| size < least) {
+            return None;
+        }
+        let (onset_low, onset_high) =
+            self.onset_interval(direction, best, onset.at, settings.interval_s);
+        let change = Change {
+            signal: signal.to_owned(),
+            kind: ChangeKind::Shift,
+            detected_at: at,
+            onset: onset.at,
+            onset_low,
+            onset_high: onset_high.min(at),
+            direction,
+            before: onset.level,
+            after,
+            score: verdict.score,
+            threshold,
+        };
+        Some((change, onset.level))
+    }
+
+    fn raise(&mut self, change: Change, verdict: &mut Verdict) {
+        self.history.alarm(change.threshold);
+        self.limit = None;
+        self.restart_test();
+        verdict.change = Some(change.clone());
+        self.open = Some(Open { change, samples: 0, return_log_odds: 0.0 });
+    }
+
+    /// The larger statistic of the directions that matter.
+    fn strongest(&self, only: Option<Direction>) -> (f64, Direction) {
+        let (up, down) = (self.up.best().score, self.down.best().score);
+        match only {
+            Some(Direction::Up) => (up, Direction::Up),
+            Some(Direction::Down) => (down, Direction::Down),
+            None if up < down => (down, Direction::Down),
+            None => (up, Direction::Up),
+        }
+    }
+
+    fn test(&self, direction: Direction) -> &Focus {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        }
+    }
+
+    fn restart_test(&mut self) {
+        self.up.clear();
+        self.down.clear();
+    }
+
+    /// The earliest and the latest onset that are nearly as likely as the best one: from the profile of the
+    /// likelihood over the latest samples, and the surviving candidates before them. An onset that is
+    /// older than those gets the asymptotic interval as well.
+    fn onset_interval(
+        &self,
+        direction: Direction,
+        best: Best<'_>,
+        onset: Time,
+        interval_s: f64,
+    ) -> (Time, Time) {
+        let (mut low, mut high) = (onset, onset);
+        for candidate in self.test(direction).plausible(best.score, ONSET_DROP) {
+            low = low.min(candidate.at);
+            high = high.max(candidate.at);
+        }
+        let (mut rise, mut count) = (0.0, 0.0);
+        for sample in self.recent.iter().rev() {
+            rise += sign(direction) * f64::from(sample.innovation);
+            count += 1.0;
+            if rise > 0.0 && rise * rise / (2.0 * count) >= best.score - ONSET_DROP {
+                low = low.min(sample.at);
+                high = high.max(sample.at);
+            }
+        }
+        if self.recent.front().is_some_and(|oldest| onset < oldest.at) {
+            let width_s = (ONSET_WIDTH / (best.size * best.size) * interval_s).min(WIDTH_MAX_S);
+            // A cast saturates, and makes zero of what is not a number.
+            let width = TimeDelta::seconds(width_s as i64);
+            low = low.min(onset.checked_sub_signed(width).unwrap_or(onset));
+            high = high.max(onset.checked_add_signed(width).unwrap_or(onset));
+        }
+        (low, high)
+    }
+
+    /// The latest values, newest first, at most `count`, none before `since`.
+    fn values_since(&self, since: Option<Time>, count: usize) -> Vec<f64> {
+        let latest = self.recent.iter().rev().take(count);
+        latest
+            .take_while(|sample| since.is_none_or(|since| since <= sample.at))
+            .map(|sample| sample.value)
+            .collect()
+    }
+
+    fn remember(&mut self, at: Time, value: f64, innovation: f64) {
+        if self.recent.len() == RECENT_SAMPLES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent { at, value, innovation: innovation as f32 });
+    }
+
+    /// The threshold for a budget: by theory, or by history where that asks for more.
+    fn limit(&mut self, false_alarms_per_sample: f64) -> Limit {
+        // What is not a number must not get into the state, nor ever compare unequal to itself.
+        let false_alarms_per_sample = threshold::bounded(false_alarms_per_sample);
+        if let Some(limit) = self.limit
+            && limit.false_alarms_per_sample == false_alarms_per_sample
+        {
+            return limit;
+        }
+        let theory = threshold::theory(false_alarms_per_sample);
+        let history = self.history.threshold(false_alarms_per_sample).unwrap_or(0.0);
+        let limit = Limit {
+            false_alarms_per_sample,
+            threshold: theory.max(history),
+            from_history: theory < history,
+        };
+        self.limit = Some(limit);
+        limit
+    }
+
+    fn verdict(&self, expected: &Expectation, limit: Limit) -> Verdict {
+        let origin = if limit.from_history {
+            format!("extremes of its own history, {} blocks", self.history.blocks())
+        } else {
+            "theory for N(0,1) at the budget".to_owned()
+        };
+        Verdict {
+            expected: Some(expected.value),
+            expected_low: Some(expected.value - expected.band),
+            expected_high: Some(expected.value + expected.band),
+            score: 0.0,
+            threshold: Some(limit.threshold),
+            threshold_origin: origin,
+            samples: 0,
+            cold: None,
+            change: None,
+            returned: None,
+        }
+    }
+
+    fn cold_verdict(&mut self, settings: &Settings) -> Verdict {
+        let samples = self.baseline.samples();
+        let left = (WARM_UP_SAMPLES as u64).saturating_sub(samples);
+        let cold = if left > 0 {
+            let wait = duration(left, settings.interval_s);
+            Some(format!(
+                "sees nothing yet: {left} of {WARM_UP_SAMPLES} first samples to go, {wait}"
+            ))
+        } else {
+            let threshold = self.limit(settings.false_alarms_per_sample).threshold;
+            self.blindness(settings, threshold)
+        };
+        Verdict {
+            expected: None,
+            expected_low: None,
+            expected_high: None,
+            score: 0.0,
+            threshold: None,
+            threshold_origin: "none yet".to_owned(),
+            samples,
+            cold,
+            change: None,
+            returned: None,
+        }
+    }
+
+    /// What a short history hides.
+    fn blindness(&self, settings: &Settings, threshold: f64) -> Option<String> {
+        let left = COLD_SAMPLES.checked_sub(self.baseline.samples()).filter(|left| *left > 0)?;
+        let leap = self.baseline.leap((2.0 * threshold).sqrt());
+        let wait = duration(left, settings.interval_s);
+        Some(format!("sees only leaps beyond {leap:.3} at their first sample; better in {wait}"))
+    }
+}
+
+impl Open {
+    /// Takes one more sample. A signal that stands still has returned when it is in its band again. One that
+    /// moves must also weigh against the change in a sequential test of the two levels (Page's), as a
+    /// small shift never leaves the band.
+    fn has_returned(&mut self, ordinary: &Ordinary, previous: f64, value: f64) -> bool {
+        let distance = value - self.change.before;
+        let in_band = distance.abs() <= ordinary.band;
+        let Some(scatter) = ordinary.scatter else { return in_band };
+        let sigmas = |size: f64| (size / scatter.sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
+        let shift = self.change.after - self.change.before;
+        let last = previous - self.change.before;
+        // If the sample belongs to the new level, and if to the old one. The previous sample belonged to
+        // the new level still, unless the evidence already says otherwise.
+        let stayed = sigmas(distance - shift - scatter.persistence * (last - shift));
+        let left = if self.return_log_odds > 0.0 { last } else { last - shift };
+        let returned = sigmas(distance - scatter.persistence * left);
+        let log_odds = self.return_log_odds + (stayed * stayed - returned * returned) / 2.0;
+        // More than the threshold says nothing more.
+        self.return_log_odds = log_odds.clamp(0.0, RETURN_LOG_ODDS);
+        in_band && self.return_log_odds >= RETURN_LOG_ODDS
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Up => Direction::Down,
+        Direction::Down => Direction::Up,
+    }
+}
+
+fn sign(direction: Direction) -> f64 {
+    match direction {
+        Direction::Up => 1.0,
+        Direction::Down => -1.0,
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    let (first, rest) = values.split_first()?;
+    // Centred on the first value, so that large levels keep their precision.
+    let excess: f64 = rest.iter().map(|value| value - first).sum();
+    Some(first + excess / values.len() as f64)
+}
+
+/// Samples as a duration for people.
+fn duration(samples: u64, interval_s: f64) -> String {
+    let seconds = samples as f64 * interval_s;
+    if !seconds.is_finite() || seconds < 0.0 {
+        return format!("{samples} samples");
+    }
+    if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7_200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3_600.0)
+    }
+}

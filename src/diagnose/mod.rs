@@ -1,1 +1,19 @@
-//! To come.
+//! Diagnosis: what the changes mean. Pure functions over data, every answer with its reason.
+//!
+//! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record (`owner`);
+//! `displacement` tells sequels from recoveries; `ledger` accounts for the rows written; `graph` tells
+//! symptoms from causes; `causes` puts it into words (`texts`).
+
+pub mod breadth;
+pub mod owner;
+
+pub mod flows;
+
+pub mod displacement;
+
+pub mod ledger;
+
+pub mod graph;
+
+pub mod causes;
+pub mod texts;

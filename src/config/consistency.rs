@@ -1,0 +1,218 @@
+//! What several parts of a configuration must satisfy together: distinct names, one giver for each
+//! signal, edges between signals that exist, no cycles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    SourceConfig, SourceKind,
+    mistake::{Mistake, join, suggestion},
+    resolve::{Placed, Read},
+};
+use crate::series::{BUILT_IN, built_in};
+
+/// The one measured signal that an `open_balena` source gives beside those read from rows.
+const ROWS_WRITTEN: &str = "device_rows_written_total";
+
+/// The signals that an `open_balena` source gives by itself.
+pub fn open_balena_signals() -> impl Iterator<Item = &'static str> {
+    BUILT_IN
+        .iter()
+        .filter(|signal| signal.exact || signal.name == ROWS_WRITTEN)
+        .map(|signal| signal.name)
+}
+
+impl SourceConfig {
+    /// The signals that this source gives.
+    pub fn signal_names(&self) -> Vec<&str> {
+        match &self.kind {
+            SourceKind::OpenBalena { .. } => open_balena_signals().collect(),
+            SourceKind::Prometheus { signals, .. } | SourceKind::Sql { signals, .. } => {
+                signals.keys().map(String::as_str).collect()
+            }
+            SourceKind::Push { signals } => signals.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The type as the file spells it.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            SourceKind::OpenBalena { .. } => "open_balena",
+            SourceKind::Prometheus { .. } => "prometheus",
+            SourceKind::Sql { .. } => "sql",
+            SourceKind::Push { .. } => "push",
+        }
+    }
+}
+
+/// Everything that is wrong between the parts of `read`.
+pub(super) fn check(read: &Read) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    check_source_names(read, &mut mistakes);
+    check_givers(read, &mut mistakes);
+    check_signal_names(read, &mut mistakes);
+    check_cycles(read, &mut mistakes);
+    mistakes
+}
+
+fn readable(read: &Read) -> impl Iterator<Item = (&Placed<Option<SourceConfig>>, &SourceConfig)> {
+    read.sources.iter().filter_map(|placed| Some((placed, placed.part.as_ref()?)))
+}
+
+fn check_source_names(read: &Read, mistakes: &mut Vec<Mistake>) {
+    let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for (placed, source) in readable(read) {
+        match first_lines.get(source.name.as_str()) {
+            Some(first) => mistakes.push(Mistake::new(
+                placed.line,
+                placed.path.as_str(),
+                format!(
+                    "a second source with the name \"{}\", the first is on line {first}: give each \
+                     a `name` of its own (the default is the type)",
+                    source.name
+                ),
+            )),
+            None => {
+                first_lines.insert(&source.name, placed.line);
+            }
+        }
+    }
+}
+
+/// A signal has one source, or two numbers would take turns in one series.
+fn check_givers(read: &Read, mistakes: &mut Vec<Mistake>) {
+    let mut givers: BTreeMap<&str, (&Placed<_>, &SourceConfig)> = BTreeMap::new();
+    for (placed, source) in readable(read) {
+        let mut taken: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for signal in source.signal_names() {
+            match givers.get(signal) {
+                Some((first, _)) => taken.entry(first.line).or_default().push(signal),
+                None => {
+                    givers.insert(signal, (placed, source));
+                }
+            }
+        }
+        for signals in taken.values() {
+            let Some((first, giver)) = signals.first().and_then(|signal| givers.get(signal)) else {
+                continue;
+            };
+            mistakes.push(second_giver(placed, source, first, giver, signals));
+        }
+    }
+}
+
+fn second_giver(
+    placed: &Placed<Option<SourceConfig>>,
+    source: &SourceConfig,
+    first: &Placed<Option<SourceConfig>>,
+    giver: &SourceConfig,
+    signals: &[&str],
+) -> Mistake {
+    let both_open_balena =
+        [source, giver].iter().all(|source| matches!(source.kind, SourceKind::OpenBalena { .. }));
+    let message = if both_open_balena {
+        format!(
+            "a second open_balena source, the first is \"{}\" on line {}: both would give the same \
+             signals; one daemon watches one fleet, run another for the other",
+            giver.name, first.line
+        )
+    } else {
+        let by_itself = matches!(giver.kind, SourceKind::OpenBalena { .. });
+        format!(
+            "the source \"{}\" gives {}, but \"{}\" (line {}) gives {} {}: remove or rename it in \
+             one of them",
+            source.name,
+            signals.join(", "),
+            giver.name,
+            first.line,
+            if signals.len() == 1 { "it" } else { "them" },
+            if by_itself { "by itself" } else { "too" },
+        )
+    };
+    Mistake::new(placed.line, placed.path.as_str(), message)
+}
+
+/// Settings and edges must name signals that exist. In a configuration without sources, which
+/// serves recordings, the signals are the recording's columns and cannot be known here; where a
+/// source could not be read, its signals are not known either.
+fn check_signal_names(read: &Read, mistakes: &mut Vec<Mistake>) {
+    if read.sources.is_empty() || read.sources.iter().any(|placed| placed.part.is_none()) {
+        return;
+    }
+    let given: BTreeSet<&str> =
+        readable(read).flat_map(|(_, source)| source.signal_names()).collect();
+    let exists = |name: &str| given.contains(name) || built_in(name).is_some();
+    let guess = |name: &str| {
+        suggestion(name, given.iter().copied().chain(BUILT_IN.iter().map(|signal| signal.name)))
+    };
+    for placed in &read.signals {
+        let (name, settings) = &placed.part;
+        if !exists(name) {
+            let message = format!(
+                "\"{name}\" is not built in, and no source gives it{}: correct the name, or add it \
+                 to a source's signals",
+                guess(name)
+            );
+            mistakes.push(Mistake::new(placed.line, placed.path.as_str(), message));
+        }
+        for driven in settings.drives.iter().filter(|driven| !exists(driven)) {
+            let message = format!(
+                "\"{driven}\" is not built in, and no source gives it{}: correct the name, or add \
+                 it to a source's signals",
+                guess(driven)
+            );
+            mistakes.push(Mistake::new(placed.line, join(&placed.path, "drives"), message));
+        }
+    }
+}
+
+/// Nothing may drive itself, directly or by others: the most upstream signal must exist. Only edges
+/// of the file are looked at.
+fn check_cycles(read: &Read, mistakes: &mut Vec<Mistake>) {
+    let edges: BTreeMap<&str, &[String]> = read
+        .signals
+        .iter()
+        .map(|placed| (placed.part.0.as_str(), placed.part.1.drives.as_slice()))
+        .collect();
+    let mut reported: BTreeSet<&str> = BTreeSet::new();
+    for placed in &read.signals {
+        let start = placed.part.0.as_str();
+        if reported.contains(start) {
+            continue;
+        }
+        if let Some(cycle) = cycle_through(start, &edges) {
+            reported.extend(&cycle);
+            let message = format!(
+                "{} -> {start} is a cycle: remove one of these edges, a cause comes before its \
+                 effect",
+                cycle.join(" -> ")
+            );
+            mistakes.push(Mistake::new(placed.line, join(&placed.path, "drives"), message));
+        }
+    }
+}
+
+/// A way from `start` back to it, `start` first, by depth-first search without recursion.
+fn cycle_through<'name>(
+    start: &'name str,
+    edges: &BTreeMap<&'name str, &'name [String]>,
+) -> Option<Vec<&'name str>> {
+    let driven_by = |name: &str| edges.get(name).copied().unwrap_or_default();
+    let mut seen = BTreeSet::from([start]);
+    let mut way = vec![(start, driven_by(start).iter())];
+    while let Some((_, rest)) = way.last_mut() {
+        match rest.next() {
+            Some(next) if next == start => {
+                return Some(way.iter().map(|(name, _)| *name).collect());
+            }
+            Some(next) => {
+                if seen.insert(next) {
+                    way.push((next, driven_by(next).iter()));
+                }
+            }
+            None => {
+                way.pop();
+            }
+        }
+    }
+    None
+}

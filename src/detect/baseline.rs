@@ -1,0 +1,410 @@
+//! What a signal ordinarily does: its level, how long it remembers a deviation, how it scatters. Predicts
+//! the next sample and turns it into an innovation that is standard normal while nothing changes.
+//! Raises no alarm; whoever calls decides what is ordinary enough to be learned.
+//!
+//! Two regimes. A signal that moves scatters around a level: its first-order autocorrelation is removed,
+//! and what is left is held against a Student t. A signal that mostly stands still (a constant, a
+//! count that changes now and then, a flow that is mostly zero) is expected where it is, and its moves
+//! are held against its earlier moves. There a move counts once, however long the new value stays.
+
+use serde::{Deserialize, Serialize};
+
+use super::spread::{Histogram, SCALE_MIN, Stillness, StudentT};
+use crate::series::Time;
+
+/// Samples before the first prediction: enough for a median and a first scale that a fifth of bad
+/// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
+pub const WARM_UP_SAMPLES: usize = 24;
+
+/// The level forgets with this time constant: a quarter of a day at 15 s. Longer sees smaller shifts,
+/// shorter forgives drift and the daily season, which nothing here models yet.
+const LEVEL_MEMORY: f64 = 1_024.0;
+
+/// Scatter and autocorrelation forget with this one, a day and a half at 15 s: night and day count.
+const NOISE_MEMORY: u32 = 8_192;
+
+/// Moves of a still signal are rare, so they are remembered for a month at 15 s.
+const MOVES_MEMORY: u32 = 200_000;
+
+/// An innovation moves the level by no more than this many scales' worth.
+const CLIP_SCALES: f64 = 3.0;
+
+/// The band of ordinary values, in standard deviations of a normal distribution: 99.7 % of samples.
+const BAND_Z: f64 = 3.0;
+
+/// The strongest autocorrelation that is removed. Beyond it a signal is a random walk, whose level
+/// follows within 1 / (1 - 0.98) = 50 samples anyway.
+const PERSISTENCE_MAX: f64 = 0.98;
+
+/// A signal that repeats its last value in more than this share of samples stands still.
+const STILL_SHARE: f64 = 0.5;
+
+/// Decimal places that count as a signal's resolution; with more it is taken for continuous.
+const DECIMALS_MAX: u8 = 6;
+
+/// The resolution of a continuous signal, relative to its level: finer than any noise, coarser than the
+/// rounding of whoever computed it.
+const CONTINUOUS_UNIT: f64 = 1e-9;
+
+/// Gaps longer than this many intervals forget the previous deviation entirely.
+const GAP_INTERVALS_MAX: f64 = 1_000.0;
+
+/// A signal's ordinary behaviour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The first samples, until there are enough.
+    warm_up: Vec<f64>,
+    /// Samples learned.
+    samples: u64,
+    last: Option<Last>,
+    level: f64,
+    /// Samples that the level is the mean of, in effect.
+    level_samples: f64,
+    /// Means of `d_t d_{t-1}` and of `d²`: their ratio is the autocorrelation.
+    product: f64,
+    square: f64,
+    /// The autocorrelation that is removed.
+    persistence: f64,
+    /// The share of samples that repeat their predecessor.
+    still: f64,
+    /// Decimal places seen.
+    decimals: u8,
+    /// Sizes of innovations.
+    noise: Histogram,
+    /// Sizes of moves from sample to sample.
+    moves: Histogram,
+    fitted: StudentT,
+    /// Half the width of a still signal's band. Computed with the fit, as it takes a search.
+    still_band: f64,
+    /// The fit is renewed when this many samples are learned.
+    fit_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Last {
+    at: Time,
+    value: f64,
+}
+
+/// What the next sample should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expectation {
+    /// The value.
+    pub value: f64,
+    /// Half the width of the band in which ordinary values lie.
+    pub band: f64,
+    /// The level to which the signal belongs, whatever the last deviation.
+    pub level: f64,
+    /// By how much the scatter is wider than the fitted one: the level's own uncertainty, and gaps.
+    widening: f64,
+    /// What the previous deviation still counts for.
+    persistence: f64,
+    /// The signal stands still.
+    still: bool,
+    /// The previous sample is one interval away.
+    adjacent: bool,
+}
+
+impl Default for Baseline {
+    fn default() -> Baseline {
+        Baseline {
+            warm_up: Vec::with_capacity(WARM_UP_SAMPLES),
+            samples: 0,
+            last: None,
+            level: 0.0,
+            level_samples: 0.0,
+            product: 0.0,
+            square: 0.0,
+            persistence: 0.0,
+            still: 0.0,
+            decimals: 0,
+            noise: Histogram::default(),
+            moves: Histogram::default(),
+            fitted: StudentT { scale: 1.0, freedom: 1.0 },
+            still_band: 0.0,
+            fit_at: 0,
+        }
+    }
+}
+
+impl Baseline {
+    /// There is enough history to predict.
+    pub fn is_warm(&self) -> bool {
+        self.samples >= WARM_UP_SAMPLES as u64
+    }
+
+    /// Samples learned.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Takes a sample of the warm-up.
+    pub fn warm_up(&mut self, at: Time, value: f64) {
+        debug_assert!(!self.is_warm());
+        self.note_decimals(value);
+        self.warm_up.push(value);
+        self.samples += 1;
+        self.last = Some(Last { at, value });
+        if self.is_warm() {
+            let values = std::mem::take(&mut self.warm_up);
+            self.learn_first(&values);
+        }
+    }
+
+    /// Level by a winsorised mean around the median, scatter and autocorrelation around that.
+    fn learn_first(&mut self, values: &[f64]) {
+        let middle = median(values.iter().copied());
+        // 1.4826 makes the median absolute deviation of normal noise its standard deviation.
+        let spread = 1.4826 * median(values.iter().map(|value| (value - middle).abs()));
+        let reach = CLIP_SCALES * spread.max(self.scale_min());
+        let count = values.len() as f64;
+        let clipped = |center: f64| {
+            values
+                .iter()
+                .map(move |value| (value - center).clamp(-reach, reach))
+                .collect::<Vec<_>>()
+        };
+        self.level = middle + clipped(middle).iter().sum::<f64>() / count;
+        self.level_samples = count;
+        let deviations = clipped(self.level);
+        let pairs = deviations.windows(2);
+        self.product = pairs.map(|pair| pair[0] * pair[1]).sum::<f64>() / (count - 1.0);
+        self.square = deviations.iter().map(|d| d * d).sum::<f64>() / count;
+        self.persistence = self.estimate_persistence();
+        let mut still = 0.0;
+        for pair in values.windows(2) {
+            let expected = self.level + self.persistence * (pair[0] - self.level);
+            self.noise.add(self.countable(pair[1] - expected));
+            self.moves.add((pair[1] - pair[0]).abs());
+            still += f64::from(u8::from(pair[1] == pair[0]));
+        }
+        self.still = still / (count - 1.0);
+        self.fit();
+    }
+
+    /// What the sample taken `at` should be. Only once warm.
+    pub fn expect(&self, at: Time, interval_s: f64) -> Expectation {
+        debug_assert!(self.is_warm());
+        let steps = self.last.map_or(1.0, |last| intervals_between(last.at, at, interval_s));
+        let last = self.last.map_or(self.level, |last| last.value);
+        if self.still > STILL_SHARE {
+            return Expectation {
+                value: last,
+                band: self.still_band,
+                level: last,
+                widening: 1.0,
+                persistence: 1.0,
+                still: true,
+                adjacent: steps == 1.0,
+            };
+        }
+        let mut persistence = self.persistence;
+        let mut widening = 1.0 + 1.0 / self.level_samples;
+        if steps > 1.0 {
+            // An autoregression seen every k-th time is one with φ^k and this much more scatter.
+            persistence = self.persistence.powf(steps);
+            let narrow = 1.0 - self.persistence * self.persistence;
+            widening *= (1.0 - persistence * persistence) / narrow;
+        }
+        let widening = widening.sqrt();
+        Expectation {
+            value: self.level + persistence * (last - self.level),
+            band: self.fitted.innovation(BAND_Z) * widening,
+            level: self.level,
+            widening,
+            persistence,
+            still: false,
+            adjacent: steps == 1.0,
+        }
+    }
+
+    /// The innovation of `value`, as a standard normal one.
+    pub fn standardise(&self, expected: &Expectation, value: f64) -> f64 {
+        let innovation = value - expected.value;
+        if expected.still {
+            self.stillness().standardise(innovation)
+        } else {
+            self.fitted.standardise(innovation, expected.widening)
+        }
+    }
+
+    /// The least leap that a single sample shows with this standard normal value.
+    pub fn leap(&self, z: f64) -> f64 {
+        if self.still > STILL_SHARE {
+            self.stillness().innovation(z)
+        } else {
+            self.fitted.innovation(z) * (1.0 + 1.0 / self.level_samples).sqrt()
+        }
+    }
+
+    /// How far from its level the signal ordinarily is, whatever it was before.
+    pub fn ordinary(&self) -> Ordinary {
+        if self.still > STILL_SHARE {
+            return Ordinary { band: self.still_band, scatter: None };
+        }
+        let unexplained = 1.0 - self.persistence * self.persistence;
+        Ordinary {
+            band: self.fitted.innovation(BAND_Z) / unexplained.sqrt(),
+            scatter: Some(Scatter {
+                sigma: self.fitted.innovation(1.0),
+                persistence: self.persistence,
+            }),
+        }
+    }
+
+    /// The latest value, learned or not.
+    pub fn last_value(&self) -> Option<f64> {
+        self.last.map(|last| last.value)
+    }
+
+    /// Learns an ordinary sample.
+    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) {
+        self.note_decimals(value);
+        self.samples += 1;
+        let last = self.last.map_or(value, |last| last.value);
+        self.moves.add((value - last).abs());
+        let memory = (self.samples as f64).min(f64::from(NOISE_MEMORY));
+        self.still += (f64::from(u8::from(value == last)) - self.still) / memory;
+        let ordinary = self.level + expected.persistence_of_noise(self) * (last - self.level);
+        let innovation = value - ordinary;
+        self.noise.add(self.countable(innovation / expected.widening));
+        if expected.adjacent {
+            self.learn_persistence(last - self.level, value - self.level, memory);
+        }
+        self.learn_level(innovation, expected);
+        self.last = Some(Last { at, value });
+        if self.samples >= self.fit_at {
+            self.fit();
+        }
+    }
+
+    fn learn_persistence(&mut self, before: f64, now: f64, memory: f64) {
+        let ordinary = self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt();
+        let reach = CLIP_SCALES * ordinary;
+        let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
+        self.product += (before * now - self.product) / memory;
+        self.square += (f64::midpoint(before * before, now * now) - self.square) / memory;
+    }
+
+    /// The mean of what is left after the autocorrelation, a running one at first (whose innovations are
+    /// exactly white: Brown, Durbin and Evans 1975), a fading one later.
+    fn learn_level(&mut self, innovation: f64, expected: &Expectation) {
+        self.level_samples = (self.level_samples + 1.0).min(LEVEL_MEMORY);
+        let persistence = expected.persistence_of_noise(self);
+        let gain = (1.0 / (self.level_samples * (1.0 - persistence))).min(0.5);
+        let reach = CLIP_SCALES * self.fitted.scale * expected.widening;
+        self.level += gain * innovation.clamp(-reach, reach);
+    }
+
+    /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
+    pub fn pass(&mut self, at: Time, value: f64) {
+        self.last = Some(Last { at, value });
+    }
+
+    /// Sets the level: back to what it was before a change, or to a new normal, then the mean of
+    /// `samples` (`None`: as well known as before).
+    pub fn set_level(&mut self, level: f64, samples: Option<f64>) {
+        self.level = level;
+        if let Some(samples) = samples {
+            self.level_samples = samples.clamp(1.0, LEVEL_MEMORY);
+        }
+    }
+
+    fn fit(&mut self) {
+        self.noise.limit(NOISE_MEMORY);
+        self.moves.limit(MOVES_MEMORY);
+        self.persistence = self.estimate_persistence();
+        self.fitted = StudentT::fit(&self.noise, self.scale_min());
+        self.still_band = self.stillness().innovation(BAND_Z);
+        self.fit_at = self.samples + (self.samples / 8).clamp(4, 128);
+    }
+
+    /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard error
+    /// up: too little removed makes false alarms, too much only delays. Negative ones stay, for
+    /// the same reason.
+    fn estimate_persistence(&self) -> f64 {
+        if self.square <= SCALE_MIN {
+            return 0.0;
+        }
+        let count = (self.samples as f64).min(f64::from(NOISE_MEMORY));
+        let raw = (self.product / self.square).clamp(-1.0, 1.0);
+        let unbiased = (raw + (1.0 + 3.0 * raw) / count).clamp(-1.0, 1.0);
+        let error = ((1.0 - unbiased * unbiased) / count).sqrt();
+        (unbiased + error).clamp(0.0, PERSISTENCE_MAX)
+    }
+
+    fn stillness(&self) -> Stillness<'_> {
+        Stillness { moves: &self.moves, unit: self.unit() }
+    }
+
+    /// The smallest move that the signal can make, as far as its values tell: one count, or one in the last
+    /// decimal place; for a continuous signal a billionth of its level.
+    fn unit(&self) -> f64 {
+        if self.decimals > DECIMALS_MAX {
+            return (self.level.abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
+        }
+        10f64.powi(-i32::from(self.decimals))
+    }
+
+    /// Rounding to a unit alone scatters by this much (a uniform distribution's standard deviation).
+    fn scale_min(&self) -> f64 {
+        self.unit() / 12f64.sqrt()
+    }
+
+    /// An innovation's size for the histogram. Below a quarter of a unit it says nothing of the scatter.
+    fn countable(&self, innovation: f64) -> f64 {
+        innovation.abs().max(self.unit() / 4.0)
+    }
+
+    fn note_decimals(&mut self, value: f64) {
+        while self.decimals <= DECIMALS_MAX {
+            let scaled = value * 10f64.powi(i32::from(self.decimals));
+            // Decimal fractions are off by a few roundings of a double.
+            if (scaled - scaled.round()).abs() <= 1e-9_f64.max(4.0 * f64::EPSILON * scaled.abs()) {
+                break;
+            }
+            self.decimals += 1;
+        }
+    }
+}
+
+/// The ordinary distance from the level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ordinary {
+    /// Half the width of the band around the level.
+    pub band: f64,
+    /// Of a signal that moves.
+    pub scatter: Option<Scatter>,
+}
+
+/// How a signal that moves scatters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scatter {
+    /// The innovation that is as rare as one standard deviation.
+    pub sigma: f64,
+    /// The autocorrelation.
+    pub persistence: f64,
+}
+
+impl Expectation {
+    /// The autocorrelation of the signal's noise at this sample. A still signal's prediction does not use
+    /// it, yet it is learned on, for the day when the signal comes to life.
+    fn persistence_of_noise(&self, baseline: &Baseline) -> f64 {
+        if self.still { baseline.persistence } else { self.persistence }
+    }
+}
+
+fn intervals_between(from: Time, to: Time, interval_s: f64) -> f64 {
+    let elapsed_s = (to - from).as_seconds_f64();
+    let steps = (elapsed_s / interval_s).round();
+    if steps.is_finite() { steps.clamp(1.0, GAP_INTERVALS_MAX) } else { 1.0 }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        count => f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]),
+    }
+}

@@ -1,0 +1,215 @@
+//! The sequential test: exact FOCuS with known pre-change mean (Romano, Eckley, Fearnhead and Rigaill,
+//! "Fast online changepoint detection via functional pruning CUSUM statistics", JMLR 24, 2023) on
+//! standardised innovations. Knows nothing of baselines or thresholds.
+//!
+//! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood ratio of
+//! a change before sample i with mean μ is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are
+//! cumulative sums (their section 2). The statistic is `max_μ max_i C_i(μ)`, over every onset and every size
+//! at once; it obeys the recursion `Q_t(μ) = max(0, Q_{t−1}(μ) + μ (z_t − μ/2))` (their equation 4), solved for all
+//! μ by keeping only the onsets that are best for some μ. Onset i beats a later onset j exactly for
+//! `μ < 2 (S_j − S_i) / (j − i)`, so for μ > 0 the survivors are the lower convex hull of the points
+//! `(i, S_i)`, cut where its slope is not positive. Their number grows with log t only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::series::Time;
+
+/// Onsets that one direction keeps at most. Their expected number is about log(t) / 2, so 48 is out of
+/// reach of noise; only an accelerating ramp that raises no alarm gets here, and it loses the onset
+/// whose absence alters the hull least.
+const CANDIDATES_MAX: usize = 48;
+
+/// A possible onset that is the best one for some size of the change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The first sample of the new regime, if this is the onset.
+    pub at: Time,
+    /// The level that was expected at that sample: what was learned later can be unlearned with it.
+    pub level: f64,
+    /// Samples before the onset, counted from the oldest candidate of its time.
+    samples: u64,
+    /// Their cumulative sum.
+    sum: f64,
+}
+
+/// The best explanation of the present by one change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Best<'a> {
+    /// Twice the log-likelihood ratio would be χ²; this is the ratio itself, in natural units.
+    pub score: f64,
+    /// The mean innovation since the onset: the size in standard deviations.
+    pub size: f64,
+    /// Its onset. `None` when no change in this direction is better than none.
+    pub onset: Option<&'a Candidate>,
+}
+
+/// The test for changes of one direction: upwards as it is, downwards when fed with `−z`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Focus {
+    candidates: Vec<Candidate>,
+    samples: u64,
+    sum: f64,
+}
+
+impl Focus {
+    /// Takes one standardised innovation, whose sample was taken `at` with `level` expected.
+    pub fn push(&mut self, innovation: f64, at: Time, level: f64) {
+        debug_assert!(innovation.is_finite(), "an innovation is finite: {innovation}");
+        self.prune();
+        if self.candidates.is_empty() {
+            // Nothing refers to the sums any more: begin again at zero, so that they never grow large.
+            self.samples = 0;
+            self.sum = 0.0;
+        }
+        if self.candidates.len() == CANDIDATES_MAX {
+            self.drop_flattest();
+        }
+        let (samples, sum) = (self.samples, self.sum);
+        self.candidates.push(Candidate { at, level, samples, sum });
+        self.samples += 1;
+        self.sum += innovation;
+    }
+
+    /// Drops the candidates that the present sum has put above the hull, or at its top. They can never
+    /// be the best onset again, whatever comes.
+    fn prune(&mut self) {
+        while let Some(last) = self.candidates.last() {
+            let to_now = slope(last.samples, last.sum, self.samples, self.sum);
+            let keeps = match self.candidates.len().checked_sub(2) {
+                Some(index) => {
+                    let previous = &self.candidates[index];
+                    slope(previous.samples, previous.sum, last.samples, last.sum) < to_now
+                }
+                None => to_now > 0.0,
+            };
+            if keeps {
+                break;
+            }
+            self.candidates.pop();
+        }
+    }
+
+    /// Drops the inner candidate at which the hull bends least.
+    fn drop_flattest(&mut self) {
+        let bend = |window: &[Candidate]| {
+            let before = slope(window[0].samples, window[0].sum, window[1].samples, window[1].sum);
+            let after = slope(window[1].samples, window[1].sum, window[2].samples, window[2].sum);
+            after - before
+        };
+        let bends = self.candidates.windows(3).map(bend).enumerate();
+        if let Some((index, _)) = bends.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            self.candidates.remove(index + 1);
+        }
+    }
+
+    /// The maximum of the likelihood ratio over all onsets and sizes of this direction.
+    pub fn best(&self) -> Best<'_> {
+        let mut best = Best { score: 0.0, size: 0.0, onset: None };
+        for candidate in &self.candidates {
+            let score = self.score(candidate);
+            if score > best.score {
+                let size = slope(candidate.samples, candidate.sum, self.samples, self.sum);
+                best = Best { score, size, onset: Some(candidate) };
+            }
+        }
+        best
+    }
+
+    /// The candidates that explain the present nearly as well: within `drop` of `score`.
+    pub fn plausible(&self, score: f64, drop: f64) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(move |candidate| self.score(candidate) >= score - drop)
+    }
+
+    /// Forgets everything: the test begins anew with the next sample.
+    pub fn clear(&mut self) {
+        *self = Focus::default();
+    }
+
+    fn score(&self, candidate: &Candidate) -> f64 {
+        let rise = (self.sum - candidate.sum).max(0.0);
+        rise * rise / (2.0 * (self.samples - candidate.samples) as f64)
+    }
+}
+
+fn slope(samples_from: u64, from: f64, samples_to: u64, to: f64) -> f64 {
+    (to - from) / (samples_to - samples_from) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The maximum over every onset, one by one, with the first onset that reaches it.
+    fn brute_force(innovations: &[f64]) -> (f64, usize) {
+        let mut best = (0.0, 0);
+        for onset in 0..innovations.len() {
+            let rise: f64 = innovations[onset..].iter().sum();
+            let score = rise.max(0.0).powi(2) / (2.0 * (innovations.len() - onset) as f64);
+            if score > best.0 {
+                best = (score, onset);
+            }
+        }
+        best
+    }
+
+    fn time(index: usize) -> Time {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(index as i64)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn pruned_maximum_is_the_maximum_over_all_onsets(
+            innovations in prop::collection::vec(-5.0..5.0f64, 1..120),
+            shift in -2.0..2.0f64,
+        ) {
+            let (mut up, mut down) = (Focus::default(), Focus::default());
+            let half = innovations.len() / 2;
+            let moved = innovations.iter().enumerate();
+            let moved: Vec<_> =
+                moved.map(|(index, z)| if index < half { *z } else { z + shift }).collect();
+            let mirrored: Vec<_> = moved.iter().map(|z| -z).collect();
+            for index in 0..moved.len() {
+                up.push(moved[index], time(index), 0.0);
+                down.push(mirrored[index], time(index), 0.0);
+                for (test, values) in [(&up, &moved), (&down, &mirrored)] {
+                    let (score, onset) = brute_force(&values[..=index]);
+                    let best = test.best();
+                    prop_assert!((best.score - score).abs() <= 1e-9 * (1.0 + score));
+                    if score > 1e-6 {
+                        prop_assert_eq!(best.onset.map(|found| found.at), Some(time(onset)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn candidates_stay_few() {
+        let mut test = Focus::default();
+        let mut peak = 0;
+        for index in 0..20_000u64 {
+            // A low-discrepancy sequence around zero: noise without a generator.
+            let z = ((index as f64 * 0.618_033_988_749_895).fract() - 0.5) * 3.4;
+            test.push(z, DateTime::UNIX_EPOCH, 0.0);
+            peak = peak.max(test.candidates.len());
+        }
+        assert!((2..CANDIDATES_MAX / 2).contains(&peak), "{peak} candidates");
+    }
+
+    #[test]
+    fn accelerating_ramp_is_bounded_and_still_dated() {
+        let mut test = Focus::default();
+        for index in 0..500 {
+            test.push(index as f64 * 0.001, time(index), 0.0);
+        }
+        assert_eq!(test.candidates.len(), CANDIDATES_MAX);
+        let values: Vec<_> = (0..500).map(|index| f64::from(index) * 0.001).collect();
+        let (score, _) = brute_force(&values);
+        let best = test.best().score;
+        assert!(best > 0.99 * score, "{best} of {score}");
+    }
+}

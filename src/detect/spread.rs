@@ -1,0 +1,341 @@
+//! How far innovations ordinarily lie from what was expected: a decaying histogram of their sizes, a
+//! Student t fitted to it, and for series that mostly stand still a bound without any model. Turns an
+//! innovation into a standard normal one. Knows nothing of levels or time.
+
+use serde::{Deserialize, Serialize};
+use statrs::{
+    distribution::{ContinuousCDF, Normal},
+    function::gamma::ln_gamma,
+};
+
+/// Bins of a factor of two. A bin is 19 % wide, against which the fit's own error at a thousand samples
+/// is large.
+const BINS_PER_OCTAVE: f64 = 4.0;
+
+/// Occupied bins at most: 24 octaves. Beyond, the smallest sizes share a bin: they decide nothing.
+const BINS_MAX: usize = 96;
+
+/// Reciprocal degrees of freedom that the fit weighs against each other: from nearly normal to tails
+/// with hardly a variance, evenly plausible at first.
+const TAIL_INDEXES: [f64; 7] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.48];
+
+/// Rounds of the fit of one scale (expectation-maximisation, which gains a digit in three).
+const FIT_ROUNDS: usize = 5;
+
+/// Standardised sizes beyond this are one: squares stay finite.
+const STANDARDISED_MAX: f64 = 1e60;
+
+/// Sizes beyond two to this power are not searched for: they still have a finite double.
+const SIZE_LOG2_MAX: f64 = 1_000.0;
+
+/// Scales below this are one: quotients stay finite.
+pub const SCALE_MIN: f64 = 1e-150;
+
+/// Sizes with counts that fade.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Logarithmic bin and count, by bin; only occupied ones.
+    bins: Vec<(i16, u32)>,
+    /// Zeros have no bin.
+    zeros: u32,
+}
+
+impl Histogram {
+    /// Counts one size.
+    pub fn add(&mut self, size: f64) {
+        if size <= 0.0 {
+            self.zeros = self.zeros.saturating_add(1);
+            return;
+        }
+        // Sizes lie within 1e±150, so bins lie within ±2,000.
+        let bin = (size.max(SCALE_MIN).log2() * BINS_PER_OCTAVE).floor() as i16;
+        match self.bins.binary_search_by_key(&bin, |entry| entry.0) {
+            Ok(index) => self.bins[index].1 = self.bins[index].1.saturating_add(1),
+            Err(index) => {
+                self.bins.insert(index, (bin, 1));
+                if self.bins.len() > BINS_MAX {
+                    let (_, smallest) = self.bins.remove(0);
+                    self.bins[0].1 = self.bins[0].1.saturating_add(smallest);
+                }
+            }
+        }
+    }
+
+    /// Halves all counts once there are more than twice `memory`: between one and two memories' worth of
+    /// samples count. Halves are rounded up, so that a rare size takes long to be forgotten.
+    pub fn limit(&mut self, memory: u32) {
+        if self.weight() <= 2.0 * f64::from(memory) {
+            return;
+        }
+        self.zeros = self.zeros.div_ceil(2);
+        // A single one would stay for ever: it goes.
+        self.bins.retain(|entry| entry.1 > 1);
+        for entry in &mut self.bins {
+            entry.1 = entry.1.div_ceil(2);
+        }
+    }
+
+    /// How many samples count.
+    pub fn weight(&self) -> f64 {
+        let sized: u64 = self.bins.iter().map(|entry| u64::from(entry.1)).sum();
+        (sized + u64::from(self.zeros)) as f64
+    }
+
+    /// An upper bound of the chance that the next size reaches `size`, without any model: Chebyshev's
+    /// inequality on each past size b, `min(1, (b / size)²)`, and on one more of a `unit` that has not
+    /// been seen yet. For a series that never moved in n samples this is the rule of succession: a
+    /// move of one unit has a chance of 1 / (n + 1), one of k units 1 / ((n + 1) k²).
+    fn tail(&self, size: f64, unit: f64) -> f64 {
+        let share = |past: f64| {
+            let ratio = (past / size).min(1.0);
+            ratio * ratio
+        };
+        let seen = self.bins.iter().map(|(bin, count)| f64::from(*count) * share(upper(*bin)));
+        ((seen.sum::<f64>() + share(unit)) / (self.weight() + 1.0)).min(1.0)
+    }
+
+    /// The size whose `tail` is `chance`, by bisection; never below half a unit.
+    fn size_at(&self, chance: f64, unit: f64) -> f64 {
+        let unit = unit.max(SCALE_MIN);
+        let largest = self.bins.last().map_or(unit, |(bin, _)| upper(*bin)).max(unit);
+        // At this size even a history of nothing but the largest has the chance.
+        let (mut low, mut high) =
+            ((unit / 2.0).log2(), (largest / chance.sqrt()).log2().min(SIZE_LOG2_MAX));
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if self.tail(middle.exp2(), unit) > chance {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high.exp2()
+    }
+}
+
+fn upper(bin: i16) -> f64 {
+    ((f64::from(bin) + 1.0) / BINS_PER_OCTAVE).exp2()
+}
+
+fn middle(bin: i16) -> f64 {
+    ((f64::from(bin) + 0.5) / BINS_PER_OCTAVE).exp2()
+}
+
+/// A Student t distribution around zero.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudentT {
+    /// Its scale.
+    pub scale: f64,
+    /// Its degrees of freedom, those lost by estimating the scale included.
+    pub freedom: f64,
+}
+
+impl StudentT {
+    /// Fits scale and tail to a histogram by maximum likelihood over a few tail indexes, averaged by their
+    /// posterior weight. `scale_min` bounds the scale from below (the signal's own resolution).
+    ///
+    /// The degrees of freedom then give way for the scale's own uncertainty: with n samples it is known
+    /// as well as from `n ν / (ν + 3)` normal ones (Fisher information of a t's log-scale), so the next
+    /// standardised innovation has that many degrees of freedom more to fear. Short histories get heavy
+    /// tails by themselves.
+    pub fn fit(histogram: &Histogram, scale_min: f64) -> StudentT {
+        let sizes: Vec<(f64, f64)> =
+            histogram.bins.iter().map(|(bin, count)| (middle(*bin), f64::from(*count))).collect();
+        let weight: f64 = sizes.iter().map(|size| size.1).sum();
+        if weight < 1.0 {
+            return StudentT { scale: scale_min.max(SCALE_MIN), freedom: 2.0 };
+        }
+        let mut scale = median(&sizes, weight).max(scale_min).max(SCALE_MIN) / 0.75;
+        let mut fits = [(0.0, 0.0); TAIL_INDEXES.len()];
+        for (fit, index) in fits.iter_mut().zip(TAIL_INDEXES) {
+            scale = fit_scale(&sizes, weight, scale, 1.0 / index);
+            *fit = (scale, log_likelihood(&sizes, weight, scale, 1.0 / index));
+        }
+        let best = fits.iter().map(|fit| fit.1).fold(f64::NEG_INFINITY, f64::max);
+        let (mut total, mut index_mean, mut scale_log) = (0.0, 0.0, 0.0);
+        for ((scale, likelihood), index) in fits.into_iter().zip(TAIL_INDEXES) {
+            let share = (likelihood - best).exp();
+            total += share;
+            index_mean += share * index;
+            scale_log += share * scale.ln();
+        }
+        let freedom = total / index_mean;
+        let scale_freedom = weight * freedom / (freedom + 3.0);
+        StudentT {
+            scale: (scale_log / total).exp().max(scale_min).max(SCALE_MIN),
+            freedom: 1.0 / (1.0 / freedom + 1.0 / scale_freedom),
+        }
+    }
+
+    /// The standard normal value as rare as `innovation`, by Wallace's transformation ("Bounds on normal
+    /// approximations to Student's and the chi-square distributions", 1959), good to 1 % of z.
+    pub fn standardise(&self, innovation: f64, scale_factor: f64) -> f64 {
+        let t = innovation / (self.scale * scale_factor);
+        let t = t.clamp(-STANDARDISED_MAX, STANDARDISED_MAX);
+        let size = self.shrink() * (self.freedom * (t * t / self.freedom).ln_1p()).sqrt();
+        size.copysign(innovation)
+    }
+
+    /// The inverse: the innovation as rare as the standard normal `z`.
+    pub fn innovation(&self, z: f64) -> f64 {
+        let root = z / self.shrink();
+        // An exponent of 500 is a size that no signal reaches; it stays finite.
+        let grown = (root * root / self.freedom).min(500.0).exp_m1();
+        self.scale * (self.freedom * grown).sqrt()
+    }
+
+    fn shrink(&self) -> f64 {
+        (8.0 * self.freedom + 1.0) / (8.0 * self.freedom + 3.0)
+    }
+}
+
+fn median(sizes: &[(f64, f64)], weight: f64) -> f64 {
+    let mut below = 0.0;
+    for (size, share) in sizes {
+        below += share;
+        if below >= weight / 2.0 {
+            return *size;
+        }
+    }
+    sizes.last().map_or(0.0, |size| size.0)
+}
+
+/// The scale of greatest likelihood for a given tail, from a start that is not far off.
+fn fit_scale(sizes: &[(f64, f64)], weight: f64, start: f64, freedom: f64) -> f64 {
+    let mut scale = start;
+    for _ in 0..FIT_ROUNDS {
+        let mut moment = 0.0;
+        for (size, share) in sizes {
+            let ratio = size / scale;
+            let square = (ratio * ratio).min(1e100);
+            moment += share * (freedom + 1.0) * square / (freedom + square);
+        }
+        scale = (scale * (moment / weight).sqrt()).max(SCALE_MIN);
+    }
+    scale
+}
+
+fn log_likelihood(sizes: &[(f64, f64)], weight: f64, scale: f64, freedom: f64) -> f64 {
+    let constant = ln_gamma(f64::midpoint(freedom, 1.0))
+        - ln_gamma(freedom / 2.0)
+        - freedom.ln() / 2.0
+        - scale.ln();
+    let tails = sizes.iter().map(|(size, share)| {
+        let ratio = size / scale;
+        share * ((ratio * ratio).min(1e100) / freedom).ln_1p()
+    });
+    weight * constant - f64::midpoint(freedom, 1.0) * tails.sum::<f64>()
+}
+
+/// A series that mostly stands still: the sizes of its moves between two samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Stillness<'a> {
+    /// Sizes of moves, and zeros for samples without one.
+    pub moves: &'a Histogram,
+    /// The smallest move that the signal can make, as far as one can tell.
+    pub unit: f64,
+}
+
+impl Stillness<'_> {
+    /// The standard normal value as rare as this move.
+    pub fn standardise(&self, movement: f64) -> f64 {
+        if movement == 0.0 {
+            return 0.0;
+        }
+        let chance = self.moves.tail(movement.abs(), self.unit).max(1e-300);
+        // In the lower half the quantile is accurate however small the chance is.
+        (-Normal::standard().inverse_cdf(chance / 2.0)).max(0.0).copysign(movement)
+    }
+
+    /// The move as rare as the standard normal `z`.
+    pub fn innovation(&self, z: f64) -> f64 {
+        let chance = 2.0 * Normal::standard().cdf(-z.abs());
+        self.moves.size_at(chance.max(1e-300), self.unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use statrs::distribution::StudentsT;
+
+    use super::*;
+    use crate::detect::noise::{normal, student};
+
+    fn filled(count: usize, mut next: impl FnMut() -> f64) -> Histogram {
+        let mut histogram = Histogram::default();
+        (0..count).for_each(|_| histogram.add(next().abs()));
+        histogram
+    }
+
+    #[test]
+    fn fit_finds_scale_and_tail() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let light = StudentT::fit(&filled(5_000, || 3.0 * normal(&mut random)), 0.0);
+        assert!((2.85..3.1).contains(&light.scale), "{light:?}");
+        assert!(light.freedom > 20.0, "{light:?}");
+        let heavy = StudentT::fit(&filled(5_000, || 3.0 * student(&mut random, 3)), 0.0);
+        assert!((2.8..3.2).contains(&heavy.scale), "{heavy:?}");
+        assert!((2.5..3.6).contains(&heavy.freedom), "{heavy:?}");
+        let short = StudentT::fit(&filled(20, || 3.0 * normal(&mut random)), 0.0);
+        assert!((1.5..10.0).contains(&short.freedom), "{short:?}");
+    }
+
+    #[test]
+    fn standardised_values_are_as_rare_as_the_originals() {
+        for freedom in [3.0, 8.0, 40.0] {
+            let fitted = StudentT { scale: 2.0, freedom };
+            let exact = StudentsT::new(0.0, 2.0, freedom).expect("valid parameters");
+            for innovation in [0.5, 3.0, 10.0, 40.0] {
+                let z = fitted.standardise(innovation, 1.0);
+                let chance = exact.cdf(-innovation).max(1e-300);
+                let truth = -Normal::standard().inverse_cdf(chance);
+                assert!(
+                    (z - truth).abs() < 0.03 * truth + 0.01,
+                    "{freedom} {innovation} {z} {truth}"
+                );
+                assert!((fitted.innovation(z) - innovation).abs() < 1e-9 * innovation);
+                assert_eq!(fitted.standardise(-innovation, 1.0), -z);
+            }
+        }
+    }
+
+    #[test]
+    fn a_series_that_never_moved_follows_the_rule_of_succession() {
+        let moves = filled(999, || 0.0);
+        let still = Stillness { moves: &moves, unit: 1.0 };
+        assert!((moves.tail(1.0, 1.0) - 1e-3).abs() < 1e-12);
+        assert!((moves.tail(10.0, 1.0) - 1e-5).abs() < 1e-12);
+        assert_eq!(still.standardise(0.0), 0.0);
+        let z = still.standardise(-50.0);
+        assert!(z < -4.9, "{z}");
+        assert!((still.innovation(z) - 50.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn past_leaps_excuse_their_like_and_nothing_far_beyond() {
+        let mut moves = filled(10_000, || 0.0);
+        (0..20).for_each(|_| moves.add(500.0));
+        let still = Stillness { moves: &moves, unit: 1.0 };
+        assert!(still.standardise(400.0) < 3.2);
+        assert!(still.standardise(500_000.0) > 5.5);
+    }
+
+    #[test]
+    fn histogram_is_bounded_and_fades() {
+        let mut histogram = Histogram::default();
+        for exponent in -140..140 {
+            histogram.add(10f64.powi(exponent));
+        }
+        assert_eq!(histogram.bins.len(), BINS_MAX);
+        assert_eq!(histogram.weight(), 280.0);
+        for _ in 0..99 {
+            histogram.add(1e120);
+        }
+        histogram.limit(180);
+        // The largest pile and the merged smallest are halved, the lone ones are gone.
+        assert_eq!(histogram.bins.len(), 2, "{histogram:?}");
+        assert_eq!(histogram.weight(), 93.0 + 50.0, "{histogram:?}");
+    }
+}

@@ -1,0 +1,393 @@
+//! The catalogue in words: what each cause's record says to the person it wakes. Every number is read
+//! from the sample or the ledger; what is not known is said to be unknown.
+
+use crate::{
+    diagnose::{
+        flows::FlowKind,
+        ledger::Account,
+        texts::{count, counted, hms, level, quoted},
+    },
+    incident::{BlastRadius, Cause, CauseRecord, Change, Direction, Evidence, Scope, Severity},
+    series::Time,
+};
+
+/// What is known of a platform-wide flow when its record is written.
+#[derive(Clone, Debug)]
+pub struct MassFacts {
+    /// Which flow.
+    pub kind: FlowKind,
+    /// First sample of the new regime.
+    pub onset: Time,
+    /// The last sample before it.
+    pub quiet_at: Time,
+    /// The present sample.
+    pub now: Time,
+    /// The probability of this cause.
+    pub probability: f64,
+    /// What breadth would have been ordinary, and why.
+    pub bound: String,
+    /// Who is affected.
+    pub blast_radius: BlastRadius,
+    /// The part of the new pins that equal the running release, 0..1, where known.
+    pub to_running: Option<f64>,
+    /// Release pairs that are pending now.
+    pub pending_pairs: Option<u64>,
+    /// Devices that download or apply an update now.
+    pub updates_in_progress: Option<u64>,
+    /// The log position at the last quiet sample.
+    pub wal_lsn: Option<String>,
+    /// What the ledger says.
+    pub account: Account,
+}
+
+impl MassFacts {
+    /// The cause's record, with its texts.
+    pub fn record(&self) -> CauseRecord {
+        let cause = self.kind.mass_cause();
+        let mut evidence = vec![self.breadth_evidence()];
+        evidence.extend(self.account.evidence.iter().cloned());
+        let next_steps = self.next_steps();
+        let description = self.description(&evidence, &next_steps);
+        CauseRecord {
+            cause,
+            severity: cause.severity(),
+            scope: Scope::Platform,
+            onset: self.onset,
+            detected_at: self.now,
+            superseded_at: None,
+            title: format!("{}: {}", headline(self.kind), self.extent()),
+            summary: self.summary(),
+            description,
+            probability: self.probability,
+            evidence,
+            blast_radius: self.blast_radius.clone(),
+            next_steps,
+        }
+    }
+
+    /// `147,773 devices in 1,480 applications of 312 organisations`.
+    fn extent(&self) -> String {
+        let radius = &self.blast_radius;
+        let mut text = match self.kind {
+            FlowKind::Retargeted => counted(radius.devices, "application", "applications"),
+            _ => counted(radius.devices, "device", "devices"),
+        };
+        if let (Some(applications), true) = (radius.applications, self.kind != FlowKind::Retargeted)
+        {
+            text += &format!(" in {}", counted(applications, "application", "applications"));
+        }
+        if let Some(organizations) = radius.organizations {
+            text += &format!(" of {}", counted(organizations, "organisation", "organisations"));
+        }
+        text
+    }
+
+    fn summary(&self) -> String {
+        let what = match (self.kind, self.to_running) {
+            (FlowKind::Removed, _) => "lost their pin".to_owned(),
+            (FlowKind::Added, Some(share)) => {
+                format!("were pinned, {:.0} % of them to the release they run,", share * 100.0)
+            }
+            (FlowKind::Added, None) => "were pinned".to_owned(),
+            (FlowKind::Moved, _) => "were pinned to another release".to_owned(),
+            (FlowKind::Retargeted, _) => "got another target release".to_owned(),
+        };
+        let (from, to) = (hms(self.quiet_at), hms(self.now));
+        let mut text = format!("{} {what} between {from} and {to} UTC", self.extent());
+        if let Some(by_whom) = &self.account.by_whom {
+            text += &format!("; {by_whom}");
+        }
+        if let Some(migrations) = &self.account.migrations {
+            text += &format!("; {migrations}");
+        }
+        text + "."
+    }
+
+    fn breadth_evidence(&self) -> Evidence {
+        let text = format!(
+            "{} changed between {} and {} UTC; one owner acts for one organisation ({})",
+            self.extent(),
+            hms(self.quiet_at),
+            hms(self.now),
+            self.bound,
+        );
+        Evidence { kind: "flow".to_owned(), text }
+    }
+
+    fn meaning(&self) -> String {
+        let radius = &self.blast_radius;
+        let pending = match (radius.pending_before, radius.pending_after) {
+            (Some(before), Some(after)) => {
+                let pairs = self.pending_pairs.map_or(String::new(), |pairs| {
+                    format!(" over {}", counted(pairs, "release pair", "release pairs"))
+                });
+                let before = count(before as i64);
+                let devices = counted(after, "device has", "devices have");
+                format!(" {devices} an update pending{pairs} ({before} before).")
+            }
+            _ => String::new(),
+        };
+        match self.kind {
+            FlowKind::Added => format!(
+                "A pin holds a device on its release: no service is disrupted now, updates stop \
+                 without a word.{pending}"
+            ),
+            FlowKind::Removed => format!(
+                "A device without its pin takes its application's release and runs code that its \
+                 owner did not choose.{pending}"
+            ),
+            FlowKind::Moved => {
+                format!("Devices go to a release that their owners did not choose.{pending}")
+            }
+            FlowKind::Retargeted => format!(
+                "Every unpinned device of these applications goes to another release.{pending}"
+            ),
+        }
+    }
+
+    fn description(&self, evidence: &[Evidence], next_steps: &[String]) -> String {
+        let mut text = self.meaning();
+        text += "\n\nEvidence:\n";
+        for fact in evidence {
+            text += &format!("- {}\n", fact.text);
+        }
+        if self.kind != FlowKind::Added {
+            text += "\nDelta requests, delta queue, updates in progress, egress and API load follow \
+                     from this: they are symptoms and need no debugging of their own.\n";
+        }
+        text += "\nNext:\n";
+        for step in next_steps {
+            text += &format!("- {step}\n");
+        }
+        text
+    }
+
+    fn next_steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        let stop = match (&self.account.cancel, &self.account.migrations) {
+            (Some(cancel), _) => format!("Stop the writer: it still runs ({cancel})."),
+            (None, Some(migrations)) if self.account.migration_runs => {
+                format!("Stop the migration first: {migrations}.")
+            }
+            _ => "Make sure that the writer has stopped before anything is repaired.".to_owned(),
+        };
+        steps.push(stop);
+        steps.extend(self.do_not());
+        let position =
+            self.wal_lsn.as_ref().map_or(String::new(), |lsn| format!(", WAL position {lsn}"));
+        steps.push(format!(
+            "Restore from the state at {} UTC (the last sample before the onset{position}), row by \
+             row: keep what owners changed since.",
+            hms(self.quiet_at),
+        ));
+        steps
+    }
+
+    fn do_not(&self) -> Vec<String> {
+        let radius = &self.blast_radius;
+        match self.kind {
+            FlowKind::Added => {
+                let before = radius.pinned_before.map_or_else(
+                    || "Some devices were".to_owned(),
+                    |pinned| {
+                        format!(
+                            "{} before",
+                            counted(pinned, "device was pinned", "devices were pinned")
+                        )
+                    },
+                );
+                let mut text = format!("Do NOT clear all pins. {before}");
+                if let Some(pending) = radius.pending_if_unpinned {
+                    text += &format!(
+                        "; clearing all now would start an update of {} over {}",
+                        counted(pending.devices, "device", "devices"),
+                        counted(pending.pairs, "release pair", "release pairs"),
+                    );
+                }
+                vec![text + "."]
+            }
+            FlowKind::Removed => {
+                let mut steps = vec![
+                    "Hold updates back until pins are restored: each device that updates now runs \
+                     code it should not."
+                        .to_owned(),
+                ];
+                if let Some(updating) = self.updates_in_progress {
+                    let devices = counted(updating, "device is", "devices are");
+                    steps.push(format!(
+                        "{devices} downloading or applying an update at this moment."
+                    ));
+                }
+                steps.push("Do NOT scale delta generation up: its load is a symptom.".to_owned());
+                steps
+            }
+            FlowKind::Moved | FlowKind::Retargeted => {
+                vec!["Do NOT scale delta generation up: its load is a symptom.".to_owned()]
+            }
+        }
+    }
+}
+
+fn headline(kind: FlowKind) -> &'static str {
+    match kind {
+        FlowKind::Added => "Mass pin",
+        FlowKind::Removed => "Mass unpin",
+        FlowKind::Moved => "Mass repin",
+        FlowKind::Retargeted => "Mass retarget",
+    }
+}
+
+/// What is known of an owner's own act.
+#[derive(Clone, Debug)]
+pub struct OwnerFacts {
+    /// Which flow.
+    pub kind: FlowKind,
+    /// The sample.
+    pub at: Time,
+    /// The one before it.
+    pub since: Time,
+    /// One application or one organisation.
+    pub scope: Scope,
+    /// The name of the application that is affected most, live.
+    pub application: Option<String>,
+    /// Who is affected.
+    pub blast_radius: BlastRadius,
+    /// The probability that it is an owner's own act.
+    pub probability: f64,
+}
+
+impl OwnerFacts {
+    /// The record of an act that wakes nobody.
+    pub fn record(&self) -> CauseRecord {
+        let cause = self.kind.owner_cause();
+        let devices = counted(self.blast_radius.devices, "device", "devices");
+        let applications = self.blast_radius.applications.unwrap_or(1);
+        let place = match (&self.application, applications) {
+            (Some(name), 1) => format!("application {}", quoted(name, 60)),
+            (None, 1) => "one application".to_owned(),
+            (_, many) => counted(many, "application", "applications"),
+        };
+        let what = match self.kind {
+            FlowKind::Added => format!("{devices} of {place} were pinned by their owner"),
+            FlowKind::Moved => format!("{devices} of {place} were pinned elsewhere by their owner"),
+            FlowKind::Removed => format!("{devices} of {place} were unpinned by their owner"),
+            FlowKind::Retargeted => {
+                format!("{place} got another target release; {devices} became pending")
+            }
+        };
+        let summary = format!("{what} between {} and {} UTC.", hms(self.since), hms(self.at));
+        CauseRecord {
+            cause,
+            severity: cause.severity(),
+            scope: self.scope,
+            onset: self.at,
+            detected_at: self.at,
+            superseded_at: None,
+            title: what,
+            description: format!("{summary} Nobody is notified: an owner's own act is lawful."),
+            evidence: vec![Evidence { kind: "flow".to_owned(), text: summary.clone() }],
+            summary,
+            probability: self.probability,
+            blast_radius: self.blast_radius.clone(),
+            next_steps: vec!["None: recorded so that its effects are not mistaken.".to_owned()],
+        }
+    }
+}
+
+/// The record of a change that nothing known explains.
+pub fn unexplained(change: &Change, now: Time) -> CauseRecord {
+    let verb = if change.direction == Direction::Up { "rose" } else { "fell" };
+    let signal = quoted(&change.signal, 80);
+    let title = format!("{signal} {verb} and nothing known explains it");
+    let summary = format!(
+        "{signal} {verb} from {} to {} since {} UTC and nothing that Headwater watches explains it.",
+        level(change.before),
+        level(change.after),
+        hms(change.onset),
+    );
+    let statistic = format!(
+        "the change scores {:.1} against a threshold of {:.1}; the onset lies between {} and {} UTC",
+        change.score,
+        change.threshold,
+        hms(change.onset_low),
+        hms(change.onset_high),
+    );
+    CauseRecord {
+        cause: Cause::Unexplained,
+        severity: Cause::Unexplained.severity(),
+        scope: Scope::Platform,
+        onset: change.onset,
+        detected_at: now,
+        superseded_at: None,
+        title,
+        description: format!("{summary}\n\nEvidence:\n- {statistic}\n"),
+        summary,
+        probability: 1.0,
+        evidence: vec![Evidence { kind: "change".to_owned(), text: statistic }],
+        blast_radius: BlastRadius::default(),
+        next_steps: vec![format!(
+            "Look at what feeds {signal}; it moved before anything else did."
+        )],
+    }
+}
+
+/// What is known of a source that gives no samples.
+#[derive(Clone, Copy, Debug)]
+pub struct LostFacts<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// The first missing sample.
+    pub onset: Time,
+    /// The present.
+    pub now: Time,
+    /// The last good sample, if there ever was one.
+    pub last_good: Option<Time>,
+    /// Samples missed in a row.
+    pub missed: u32,
+    /// Why, in the sampler's words.
+    pub reason: &'a str,
+    /// Whether the fleet itself is out of sight.
+    pub is_fleet: bool,
+    /// How loud.
+    pub severity: Severity,
+}
+
+/// The record of a blind daemon.
+pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
+    let source = quoted(facts.source, 60);
+    let since = facts.last_good.map_or_else(
+        || "never since the start".to_owned(),
+        |at| format!("last at {} UTC", hms(at)),
+    );
+    let summary = format!(
+        "Headwater has no samples of source {source}: {} missed in a row, {since}; {}.",
+        count(i64::from(facts.missed)),
+        quoted(facts.reason, 300),
+    );
+    let unseen = if facts.is_fleet {
+        "Unseen meanwhile: mass_pin, mass_unpin, mass_repin, mass_retarget and every owner's act. This \
+         says nothing about the fleet itself."
+    } else {
+        "Unseen meanwhile: the signals of this source; the fleet's causes are still watched."
+    };
+    CauseRecord {
+        cause: Cause::SamplingLost,
+        severity: facts.severity,
+        scope: Scope::Platform,
+        onset: facts.onset,
+        detected_at: facts.now,
+        superseded_at: None,
+        title: format!("Headwater is blind: no samples of source {source}"),
+        description: format!("{summary}\n\n{unseen}\n"),
+        summary,
+        probability: 1.0,
+        evidence: vec![Evidence { kind: "source".to_owned(), text: quoted(facts.reason, 300) }],
+        blast_radius: BlastRadius::default(),
+        next_steps: vec![
+            format!(
+                "Run `headwater check --connect` where the daemon runs: it samples {source} once."
+            ),
+            "Do not read the silence as good news.".to_owned(),
+        ],
+    }
+}

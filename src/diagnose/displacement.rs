@@ -1,0 +1,172 @@
+//! How far the fleet is from where it was before an incident: what tells a sequel from a recovery, and
+//! when an incident is over. Owner by owner where cohorts are known, in total in a recording. No
+//! threshold of its own: an owner is displaced while it is nearer to the incident's extreme than to
+//! where it was before, and as many displaced owners as ordinarily act at once may remain.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{diagnose::flows::FlowKind, fleet::Snapshot};
+
+/// A level before the incident and at its extreme.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Levels {
+    before: f64,
+    extreme: f64,
+}
+
+/// Where everybody was, and how far they have been taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Displacement {
+    /// Live: pinned devices by owner.
+    owners: BTreeMap<i64, Levels>,
+    /// Pinned devices in all.
+    total: Option<Levels>,
+    /// Applications' own targets before the incident, live.
+    targets: BTreeMap<i64, Option<i64>>,
+    /// Samples in a row at which everything had returned.
+    returned_samples: u32,
+}
+
+/// Pinned devices by owner: by organisation, or by application where organisations say nothing.
+pub fn pinned_by_owner(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
+    let by_organization = snapshot.tells_owners_apart();
+    let mut pinned = BTreeMap::new();
+    for (id, application) in &snapshot.applications {
+        let owner = if by_organization { application.organization } else { *id };
+        *pinned.entry(owner).or_insert(0) += application.pinned();
+    }
+    pinned
+}
+
+impl Displacement {
+    /// Remembers the last quiet sample.
+    pub fn since(quiet: Option<&Snapshot>, pinned_total: Option<f64>) -> Displacement {
+        let level = |count: f64| Levels { before: count, extreme: count };
+        let mut displacement =
+            Displacement { total: pinned_total.map(level), ..Displacement::default() };
+        if let Some(snapshot) = quiet {
+            let pinned = pinned_by_owner(snapshot).into_iter();
+            displacement.owners = pinned.map(|(id, count)| (id, level(count as f64))).collect();
+            let targets = snapshot.applications.iter();
+            displacement.targets =
+                targets.map(|(id, application)| (*id, application.target)).collect();
+        }
+        displacement
+    }
+
+    /// Takes off what earlier batches had already moved when the incident was recognised.
+    pub fn correct(&mut self, moved_by_owner: &BTreeMap<i64, i64>) {
+        for (owner, moved) in moved_by_owner {
+            if let Some(levels) = self.owners.get_mut(owner) {
+                levels.before -= *moved as f64;
+            }
+        }
+    }
+
+    /// Pinned devices before the incident.
+    pub fn pinned_before(&self) -> Option<f64> {
+        self.total.map(|levels| levels.before)
+    }
+
+    /// The current cause moves the fleet: where it is now is the extreme.
+    pub fn moved_to(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
+        self.returned_samples = 0;
+        if let (Some(levels), Some(count)) = (&mut self.total, pinned_total) {
+            levels.extreme = count;
+        }
+        if let Some(snapshot) = now {
+            for (owner, count) in pinned_by_owner(snapshot) {
+                self.owners.entry(owner).or_default().extreme = count as f64;
+            }
+        }
+    }
+
+    /// Owners that a flow took beyond where they were before the incident, of all that it could have
+    /// taken there: a way back to where it was is a recovery, not another cause.
+    pub fn beyond(&self, kind: FlowKind, now: &Snapshot) -> Beyond {
+        let mut beyond = Beyond::default();
+        for (owner, count) in pinned_by_owner(now) {
+            let Levels { before, .. } = self.owners.get(&owner).copied().unwrap_or_default();
+            let count = count as f64;
+            match kind {
+                FlowKind::Removed => {
+                    beyond.possible += u64::from(before > 0.0);
+                    beyond.owners += u64::from(count < before);
+                }
+                FlowKind::Added | FlowKind::Moved | FlowKind::Retargeted => {
+                    beyond.possible += 1;
+                    beyond.owners += u64::from(count > before);
+                }
+            }
+        }
+        beyond
+    }
+
+    /// The same from the total alone: `share` is the part of the fleet that ordinarily acts at once.
+    pub fn total_beyond(&self, kind: FlowKind, pinned_total: f64, share: f64) -> bool {
+        let Some(Levels { before, .. }) = self.total else { return true };
+        match kind {
+            FlowKind::Removed => before - pinned_total > share * before,
+            _ => pinned_total - before > share * before.max(1.0),
+        }
+    }
+
+    /// Whether everything has returned, but for as many owners as ordinarily act at once (`bound`), at
+    /// this and the previous sample.
+    pub fn has_returned(
+        &mut self,
+        kind: FlowKind,
+        now: Option<&Snapshot>,
+        pinned_total: Option<f64>,
+        bound: u64,
+        share: f64,
+    ) -> bool {
+        let returned = match (kind, now, pinned_total) {
+            (FlowKind::Retargeted, Some(snapshot), _) => self.retargeted(snapshot) <= bound,
+            (FlowKind::Retargeted, None, _) => false,
+            (_, now, Some(count)) => {
+                let near = self.total.is_some_and(|Levels { before, extreme }| {
+                    (count - before).abs() <= share * (extreme - before).abs()
+                });
+                near && now.is_none_or(|snapshot| self.displaced(snapshot) <= bound)
+            }
+            (_, _, None) => false,
+        };
+        self.returned_samples = if returned { self.returned_samples + 1 } else { 0 };
+        self.returned_samples >= 2
+    }
+
+    fn displaced(&self, now: &Snapshot) -> u64 {
+        let pinned = pinned_by_owner(now);
+        let displaced = self.owners.iter().filter(|(owner, levels)| {
+            let count = pinned.get(owner).copied().unwrap_or(0) as f64;
+            let moved = (levels.extreme - levels.before).abs();
+            moved > 0.0 && (count - levels.before).abs() >= (count - levels.extreme).abs()
+        });
+        displaced.count() as u64
+    }
+
+    fn retargeted(&self, now: &Snapshot) -> u64 {
+        let by_organization = now.tells_owners_apart();
+        let changed = now.applications.iter().filter(|(id, application)| {
+            self.targets.get(id).is_some_and(|target| *target != application.target)
+        });
+        let owners = changed.map(
+            |(id, application)| {
+                if by_organization { application.organization } else { *id }
+            },
+        );
+        owners.collect::<std::collections::BTreeSet<_>>().len() as u64
+    }
+}
+
+/// How many owners stand beyond where they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// They do.
+    pub owners: u64,
+    /// They could.
+    pub possible: u64,
+}

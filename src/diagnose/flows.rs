@@ -1,0 +1,398 @@
+//! Flows of pins and targets: read from a sample's values (and, live, from its cohorts), and judged by
+//! their breadth as ordinary, as an owner's own act, or as a fault of the platform.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnose::{
+        breadth::{Bound, BreadthHistory, Question},
+        owner::ActHistory,
+    },
+    fleet::{ApplicationFlow, Flows},
+    incident::Cause,
+    series::Time,
+};
+
+/// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that touch a
+/// few organisations each is seen as well. About an hour at the default interval.
+const WINDOW_SAMPLES_MAX: usize = 256;
+
+/// The quantities that can be mass-changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FlowKind {
+    /// Devices that gained a pin.
+    Added,
+    /// Devices that lost theirs.
+    Removed,
+    /// Devices whose pin moved to another release.
+    Moved,
+    /// Applications whose own target changed.
+    Retargeted,
+}
+
+impl FlowKind {
+    /// All of them.
+    pub const ALL: [FlowKind; 4] =
+        [FlowKind::Added, FlowKind::Removed, FlowKind::Moved, FlowKind::Retargeted];
+
+    /// The signals of (size, applications, organisations).
+    pub fn signals(self) -> [&'static str; 3] {
+        match self {
+            FlowKind::Added => {
+                ["pins_added", "applications_pins_added", "organizations_pins_added"]
+            }
+            FlowKind::Removed => {
+                ["pins_removed", "applications_pins_removed", "organizations_pins_removed"]
+            }
+            FlowKind::Moved => {
+                ["pins_moved", "applications_pins_moved", "organizations_pins_moved"]
+            }
+            FlowKind::Retargeted => [
+                "application_targets_changed",
+                "application_targets_changed",
+                "organizations_targets_changed",
+            ],
+        }
+    }
+
+    /// What it is called when many organisations are hit.
+    pub fn mass_cause(self) -> Cause {
+        match self {
+            FlowKind::Added => Cause::MassPin,
+            FlowKind::Removed => Cause::MassUnpin,
+            FlowKind::Moved => Cause::MassRepin,
+            FlowKind::Retargeted => Cause::MassRetarget,
+        }
+    }
+
+    /// What it is called when one owner acts.
+    pub fn owner_cause(self) -> Cause {
+        match self {
+            FlowKind::Added | FlowKind::Moved => Cause::BulkPinByOwner,
+            FlowKind::Removed => Cause::BulkUnpinByOwner,
+            FlowKind::Retargeted => Cause::ReleaseRollout,
+        }
+    }
+
+    /// The kind that a mass cause speaks of.
+    pub fn of(cause: Cause) -> Option<FlowKind> {
+        FlowKind::ALL.into_iter().find(|kind| kind.mass_cause() == cause)
+    }
+
+    /// The column that a statement names to bring it about.
+    pub fn column(self) -> &'static str {
+        match self {
+            FlowKind::Retargeted => "should be running-release",
+            _ => "is pinned on-release",
+        }
+    }
+
+    fn amount(self, flow: &ApplicationFlow) -> u64 {
+        match self {
+            FlowKind::Added => flow.pins_added,
+            FlowKind::Removed => flow.pins_removed,
+            FlowKind::Moved => flow.pins_moved,
+            FlowKind::Retargeted => u64::from(flow.target_changed),
+        }
+    }
+}
+
+/// One flow in one sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowSample {
+    /// The sample.
+    pub at: Time,
+    /// The previous present sample.
+    pub since: Time,
+    /// Intervals between the two, at least 1.
+    pub intervals: f64,
+    /// Devices (applications for `Retargeted`).
+    pub amount: u64,
+    /// In how many applications, where that is known.
+    pub applications: Option<u64>,
+    /// In how many organisations, where that is known.
+    pub organizations: Option<u64>,
+    /// Every device that could take part did.
+    pub is_total: bool,
+    /// Live only: application, owner, amount.
+    pub by_application: Vec<(i64, i64, u64)>,
+}
+
+/// What the previous and the present sample say, as far as flows are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// The present sample.
+    pub at: Time,
+    /// The previous present one.
+    pub since: Time,
+    /// Seconds between two samples.
+    pub interval_s: f64,
+    /// Signals of the previous present sample.
+    pub before: &'a BTreeMap<String, f64>,
+    /// Signals of this one.
+    pub now: &'a BTreeMap<String, f64>,
+    /// The flows by application, live.
+    pub flows: Option<&'a Flows>,
+}
+
+impl FlowSample {
+    /// Reads a flow. A recording without flow columns still has the net change of `devices_pinned`.
+    pub fn read(kind: FlowKind, samples: Samples<'_>) -> Option<FlowSample> {
+        let value = |name: &str| samples.now.get(name).copied();
+        let [amount, applications, organizations] = kind.signals().map(value);
+        let amount = amount.or_else(|| net_pin_flow(kind, samples))?;
+        let elapsed_s = (samples.at - samples.since).as_seconds_f64();
+        let mut by_application = Vec::new();
+        for (id, flow) in samples.flows.iter().flat_map(|flows| &flows.applications) {
+            if kind.amount(flow) > 0 {
+                // Where organisations do not tell owners apart, applications stand in for them.
+                let owner = if organizations.is_some() { flow.organization } else { *id };
+                by_application.push((*id, owner, kind.amount(flow)));
+            }
+        }
+        let count = |value: Option<f64>| value.map(|value| value.max(0.0) as u64);
+        Some(FlowSample {
+            at: samples.at,
+            since: samples.since,
+            intervals: (elapsed_s / samples.interval_s).max(1.0),
+            amount: amount.max(0.0) as u64,
+            applications: count(applications),
+            organizations: count(organizations),
+            is_total: is_total(kind, samples),
+            by_application,
+        })
+    }
+
+    /// Live: the owner that moved most, and how much.
+    pub fn largest_owner(&self) -> Option<(i64, u64)> {
+        let mut owners: BTreeMap<i64, u64> = BTreeMap::new();
+        for (_, owner, amount) in &self.by_application {
+            *owners.entry(*owner).or_insert(0) += amount;
+        }
+        owners.into_iter().max_by_key(|(owner, amount)| (*amount, std::cmp::Reverse(*owner)))
+    }
+
+    /// Organisations, or where they are not known, applications: the breadth that there is.
+    pub fn breadth(&self) -> Option<u64> {
+        self.organizations.or(self.applications)
+    }
+}
+
+fn net_pin_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
+    let change = samples.now.get("devices_pinned")? - samples.before.get("devices_pinned")?;
+    match kind {
+        FlowKind::Added => Some(change.max(0.0)),
+        FlowKind::Removed => Some((-change).max(0.0)),
+        FlowKind::Moved | FlowKind::Retargeted => None,
+    }
+}
+
+fn is_total(kind: FlowKind, samples: Samples<'_>) -> bool {
+    let pinned = |values: &BTreeMap<String, f64>| values.get("devices_pinned").copied();
+    match (kind, pinned(samples.before), pinned(samples.now), samples.now.get("devices")) {
+        (FlowKind::Removed, Some(before), Some(now), _) => before > 0.0 && now == 0.0,
+        (FlowKind::Added, Some(before), Some(now), Some(devices)) => {
+            before < *devices && now >= *devices
+        }
+        _ => false,
+    }
+}
+
+/// What a flow is held to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// Nothing moved, or nothing worth a word.
+    Ordinary,
+    /// One owner's act that stands out.
+    Owner,
+    /// More organisations than act for themselves.
+    Platform(Platform),
+}
+
+/// Why a flow is held to be a fault of the platform.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Platform {
+    /// First sample of the window in which too many acted.
+    pub onset: Time,
+    /// The sample before it.
+    pub quiet_at: Time,
+    /// Organisations (or applications) in the window.
+    pub breadth: u64,
+    /// What would have been ordinary.
+    pub bound: Bound,
+    /// The probability of a platform fault against owners acting for themselves.
+    pub probability: f64,
+    /// The flow within the window, application by application; empty in a recording.
+    pub by_application: BTreeMap<i64, u64>,
+    /// Its amount within the window.
+    pub amount: u64,
+}
+
+/// What is remembered of one kind of flow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowHistory {
+    breadth: BreadthHistory,
+    acts: ActHistory,
+    /// Recent samples in which something moved, oldest first.
+    recent: VecDeque<FlowSample>,
+}
+
+/// What a judgement needs beside the flow itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// False pages that one sample of this kind may cost.
+    pub alpha: f64,
+    /// Seconds between two samples.
+    pub interval_s: f64,
+    /// Organisations on the platform, where known.
+    pub organizations: Option<u64>,
+    /// Organisations that could take part, where known.
+    pub eligible: Option<u64>,
+    /// What the largest owner's act is measured by, if it is not the whole amount: live, that owner's
+    /// devices; for `Retargeted`, the devices that became pending.
+    pub weight: Option<u64>,
+}
+
+impl FlowHistory {
+    /// The bound for a single sample, as `/signals` shows it.
+    pub fn bound(&self, circumstances: Circumstances) -> Bound {
+        self.breadth.bound(question(circumstances, 0, 1.0))
+    }
+
+    /// Judges a flow of an ordinary time, and learns from it unless it is a fault of the platform.
+    pub fn judge(&mut self, sample: &FlowSample, circumstances: Circumstances) -> Judgement {
+        self.forget_old(sample.at, circumstances.interval_s);
+        if sample.amount > 0 {
+            self.recent.push_back(sample.clone());
+            if let Some(platform) = self.platform(sample, circumstances) {
+                self.clear_recent();
+                return Judgement::Platform(platform);
+            }
+        }
+        if let Some(breadth) = sample.breadth() {
+            self.breadth.observe(breadth, sample.intervals);
+        }
+        let size = circumstances.weight.unwrap_or(sample.amount);
+        let stands_out = self.acts.stands_out(sample.at, size, circumstances.interval_s);
+        if stands_out && sample.amount > 0 { Judgement::Owner } else { Judgement::Ordinary }
+    }
+
+    /// Whether a flow is platform-wide, during an incident: nothing is learned from it.
+    pub fn platform_wide(
+        &mut self,
+        sample: &FlowSample,
+        circumstances: Circumstances,
+    ) -> Option<Platform> {
+        self.forget_old(sample.at, circumstances.interval_s);
+        self.recent.push_back(sample.clone());
+        self.platform(sample, circumstances)
+    }
+
+    /// Forgets recent samples: what they held belongs to an incident now.
+    pub fn clear_recent(&mut self) {
+        self.recent.clear();
+    }
+
+    fn forget_old(&mut self, at: Time, interval_s: f64) {
+        let horizon_s = interval_s * WINDOW_SAMPLES_MAX as f64;
+        let horizon = at - TimeDelta::milliseconds((horizon_s * 1e3) as i64);
+        while self.recent.front().is_some_and(|old| old.at <= horizon) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Whether a flow of this size goes on with an act rather than being everybody's ordinary trickle.
+    pub fn is_rare(&self, devices: u64, interval_s: f64) -> bool {
+        self.acts.is_rare(devices, interval_s)
+    }
+
+    fn platform(&self, sample: &FlowSample, circumstances: Circumstances) -> Option<Platform> {
+        if sample.breadth().is_none() {
+            return self.total(sample, circumstances);
+        }
+        let mut length = 1;
+        for step in 0.. {
+            let window = self.window(length);
+            let first = *window.first()?;
+            let breadth = window_breadth(&window);
+            let elapsed_s = (sample.at - first.since).as_seconds_f64();
+            let intervals = (elapsed_s / circumstances.interval_s).max(1.0);
+            let asked = question(circumstances, step, intervals);
+            let bound = self.breadth.bound(asked);
+            if breadth > bound.organizations {
+                let probability = bound.platform_probability(breadth, asked.alpha);
+                return Some(Platform::of(&window, breadth, bound, probability));
+            }
+            if window.len() == self.recent.len() {
+                return None;
+            }
+            length *= 2;
+        }
+        None
+    }
+
+    /// The last `length` samples in which something moved; one in a recording, where it is not known
+    /// whether two samples speak of the same organisations.
+    fn window(&self, length: usize) -> Vec<&FlowSample> {
+        let named = self.recent.iter().all(|sample| !sample.by_application.is_empty());
+        let length = if named { length.min(self.recent.len()) } else { 1 };
+        let start = self.recent.len().saturating_sub(length);
+        self.recent.range(start..).collect()
+    }
+
+    /// Without any breadth: every device that could move did, in a flow that stands out.
+    fn total(&self, sample: &FlowSample, circumstances: Circumstances) -> Option<Platform> {
+        let stands_out =
+            self.acts.clone().stands_out(sample.at, sample.amount, circumstances.interval_s);
+        if !sample.is_total || !stands_out {
+            return None;
+        }
+        let bound = Bound {
+            organizations: 0,
+            ratio: 0.5,
+            origin: "no breadth is known: every device that could change did".to_owned(),
+        };
+        // Nothing tells a platform of one owner from one of many: an even chance.
+        Some(Platform::of(&[sample], 0, bound, 0.5))
+    }
+}
+
+impl Platform {
+    fn of(window: &[&FlowSample], breadth: u64, bound: Bound, probability: f64) -> Platform {
+        let mut by_application = BTreeMap::new();
+        for (application, _, amount) in window.iter().flat_map(|sample| &sample.by_application) {
+            *by_application.entry(*application).or_insert(0) += amount;
+        }
+        Platform {
+            onset: window[0].at,
+            quiet_at: window[0].since,
+            breadth,
+            bound,
+            probability,
+            by_application,
+            amount: window.iter().map(|sample| sample.amount).sum(),
+        }
+    }
+}
+
+fn window_breadth(window: &[&FlowSample]) -> u64 {
+    if let [only] = window {
+        return only.breadth().unwrap_or(0);
+    }
+    let acted = window.iter().flat_map(|sample| &sample.by_application);
+    acted.map(|(_, organization, _)| *organization).collect::<BTreeSet<_>>().len() as u64
+}
+
+/// The budget of one sample is shared between the windows that end in it: half for the shortest, half
+/// of the rest for the next, and so on.
+fn question(circumstances: Circumstances, step: i32, window_intervals: f64) -> Question {
+    Question {
+        alpha: circumstances.alpha / 2f64.powi(step + 1),
+        organizations: circumstances.organizations,
+        eligible: circumstances.eligible,
+        window_intervals,
+    }
+}

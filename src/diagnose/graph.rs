@@ -1,0 +1,318 @@
+//! The declared causal graph: which signal drives which, within what delay and in what proportion.
+//! Declared and not learned, because graphs learned from data are close to random in published
+//! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far as
+//! their change predicts its size.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::series::{SignalSettings, Time};
+
+/// How much of the child a change of the parent brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// At most one of the child for each of the parent: a pending pair is one delta job.
+    AtMostOneEach,
+    /// Whatever quiet history shows.
+    Learned,
+}
+
+/// An edge of the graph.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    parent: &'static str,
+    child: &'static str,
+    delay_max_s: i64,
+    relation: Relation,
+}
+
+const fn each(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
+    Edge { parent, child, delay_max_s, relation: Relation::AtMostOneEach }
+}
+
+const fn learned(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
+    Edge { parent, child, delay_max_s, relation: Relation::Learned }
+}
+
+/// Devices poll for their target at least every 15 minutes by default, so that what they ask for
+/// follows within this, and jobs wait behind one another for as long again.
+const POLL_S: i64 = 900;
+const SAME_SNAPSHOT_S: i64 = 60;
+/// A configured edge states no delay: the longest of the declared ones.
+const USER_DELAY_S: i64 = 2 * POLL_S;
+
+/// DESIGN section 5, for an open-balena platform.
+const EDGES: &[Edge] = &[
+    each("pins_added", "devices_pinned", SAME_SNAPSHOT_S),
+    each("pins_removed", "devices_pinned", SAME_SNAPSHOT_S),
+    each("pins_added", "devices_pinned_to_running", SAME_SNAPSHOT_S),
+    each("pins_removed", "devices_pinned_to_running", SAME_SNAPSHOT_S),
+    each("pins_moved", "devices_pinned_to_running", SAME_SNAPSHOT_S),
+    each("pins_added", "pending_updates", SAME_SNAPSHOT_S),
+    each("pins_removed", "pending_updates", SAME_SNAPSHOT_S),
+    each("pins_moved", "pending_updates", SAME_SNAPSHOT_S),
+    each("pins_added", "device_rows_written_total", SAME_SNAPSHOT_S),
+    each("pins_removed", "device_rows_written_total", SAME_SNAPSHOT_S),
+    each("pins_moved", "device_rows_written_total", SAME_SNAPSHOT_S),
+    learned("application_targets_changed", "pending_updates", SAME_SNAPSHOT_S),
+    each("pending_updates", "pending_pairs", SAME_SNAPSHOT_S),
+    each("pending_pairs", "applications_pending", SAME_SNAPSHOT_S),
+    each("pending_updates", "updates_in_progress", POLL_S),
+    each("pending_pairs", "delta_requests_total", POLL_S),
+    each("pending_pairs", "delta_queue", POLL_S),
+    each("pending_pairs", "delta_workers_busy", POLL_S),
+    each("delta_requests_total", "delta_queue", POLL_S),
+    each("delta_requests_total", "delta_successes_total", POLL_S),
+    each("delta_requests_total", "delta_failures_total", POLL_S),
+    learned("delta_queue", "delta_seconds_p95", POLL_S),
+    learned("updates_in_progress", "egress_bytes_total", POLL_S),
+    learned("updates_in_progress", "api_requests_total", POLL_S),
+    learned("updates_in_progress", "device_rows_written_total", POLL_S),
+    learned("devices_online", "updates_in_progress", POLL_S),
+    learned("devices_online", "api_requests_total", POLL_S),
+];
+
+/// A signal that is away from its ordinary level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moved {
+    /// Since when.
+    pub onset: Time,
+    /// Its level before.
+    pub before: f64,
+    /// Its level since.
+    pub after: f64,
+}
+
+/// Why a change is a symptom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The ancestor that predicts most of it.
+    pub by: String,
+    /// The part of its size that is predicted, 0..1.
+    pub share: f64,
+    /// In words.
+    pub text: String,
+}
+
+/// The graph with the proportions that quiet history has shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// Joint moments of (parent, child), by `parent>child`.
+    slopes: BTreeMap<String, Slope>,
+}
+
+/// Running joint moments of two signals (Welford 1962, Technometrics 4, 419).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Slope {
+    samples: f64,
+    mean_parent: f64,
+    mean_child: f64,
+    parent_parent: f64,
+    parent_child: f64,
+}
+
+impl Slope {
+    fn observe(&mut self, parent: f64, child: f64) {
+        self.samples += 1.0;
+        let from_mean = parent - self.mean_parent;
+        self.mean_parent += from_mean / self.samples;
+        self.mean_child += (child - self.mean_child) / self.samples;
+        self.parent_parent += from_mean * (parent - self.mean_parent);
+        self.parent_child += from_mean * (child - self.mean_child);
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.parent_parent > 0.0).then(|| self.parent_child / self.parent_parent)
+    }
+}
+
+/// The way from an ancestor to a changed signal.
+struct Path {
+    ancestor: String,
+    delay_max_s: i64,
+    relation: Relation,
+    first_step: String,
+}
+
+impl Graph {
+    /// Learns proportions from a sample without an incident.
+    pub fn observe(
+        &mut self,
+        values: &BTreeMap<String, f64>,
+        user: &BTreeMap<String, SignalSettings>,
+    ) {
+        let declared = EDGES.iter().filter(|edge| edge.relation == Relation::Learned);
+        let declared = declared.map(|edge| (edge.parent, edge.child));
+        let configured = user.iter().flat_map(|(parent, settings)| {
+            settings.drives.iter().map(move |child| (parent.as_str(), child.as_str()))
+        });
+        for (parent, child) in declared.chain(configured) {
+            if let (Some(x), Some(y)) = (values.get(parent), values.get(child)) {
+                self.slopes.entry(edge_key(parent, child)).or_default().observe(*x, *y);
+            }
+        }
+    }
+
+    /// Explains a change by the moved ancestors of its signal: those that moved no later than it did
+    /// and no longer ago than their path allows. The one that predicts most of it counts.
+    pub fn explain(
+        &self,
+        signal: &str,
+        change: Moved,
+        moved: &BTreeMap<String, Moved>,
+        interval_s: f64,
+        user: &BTreeMap<String, SignalSettings>,
+    ) -> Option<Explanation> {
+        let mut best: Option<Explanation> = None;
+        let mut waiting = VecDeque::from(steps_from(signal, user));
+        let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
+        while let Some(path) = waiting.pop_front() {
+            if !seen.insert(path.ancestor.clone()) {
+                continue;
+            }
+            if let Some(ancestor) = moved.get(&path.ancestor)
+                && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
+            {
+                let explanation = self.predict(signal, change, &path, *ancestor);
+                if best.as_ref().is_none_or(|other| explanation.share > other.share) {
+                    best = Some(explanation);
+                }
+            }
+            for step in parents(&path.ancestor, user) {
+                waiting.push_back(Path {
+                    ancestor: step.0,
+                    delay_max_s: path.delay_max_s + step.1,
+                    relation: if path.relation == step.2 { step.2 } else { Relation::Learned },
+                    first_step: path.first_step.clone(),
+                });
+            }
+        }
+        best
+    }
+
+    fn predict(&self, signal: &str, change: Moved, path: &Path, ancestor: Moved) -> Explanation {
+        let size = (change.after - change.before).abs();
+        let driving = (ancestor.after - ancestor.before).abs();
+        let by = path.ancestor.clone();
+        let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
+        let (share, how) = match (path.relation, slope) {
+            (Relation::AtMostOneEach, _) => {
+                (driving / size.max(f64::MIN_POSITIVE), "one for each at most")
+            }
+            (Relation::Learned, Some(slope)) if path.first_step == by => {
+                ((slope * driving / size.max(f64::MIN_POSITIVE)).abs(), "as quiet history shows")
+            }
+            (Relation::Learned, _) => (0.0, "by its order alone: no proportion is known"),
+        };
+        let share = share.clamp(0.0, 1.0);
+        let text = format!(
+            "{by} moved from {} to {} before it, which predicts {:.0} % of it ({how})",
+            super::texts::level(ancestor.before),
+            super::texts::level(ancestor.after),
+            share * 100.0,
+        );
+        Explanation { by, share, text }
+    }
+}
+
+/// Whether this signal is known to drive any other.
+pub fn is_parent(signal: &str, user: &BTreeMap<String, SignalSettings>) -> bool {
+    EDGES.iter().any(|edge| edge.parent == signal)
+        || user.get(signal).is_some_and(|settings| !settings.drives.is_empty())
+}
+
+fn edge_key(parent: &str, child: &str) -> String {
+    format!("{parent}>{child}")
+}
+
+/// An effect never precedes its cause, but two sources are not sampled at one instant: an interval of
+/// grace.
+fn follows(effect: Time, cause: Time, delay_max_s: i64, interval_s: f64) -> bool {
+    let interval = TimeDelta::milliseconds((interval_s * 1e3) as i64);
+    effect + interval >= cause && effect - cause <= TimeDelta::seconds(delay_max_s) + interval
+}
+
+fn parents(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<(String, i64, Relation)> {
+    let declared = EDGES.iter().filter(|edge| edge.child == signal);
+    let declared = declared.map(|edge| (edge.parent.to_owned(), edge.delay_max_s, edge.relation));
+    let configured =
+        user.iter().filter(|(_, settings)| settings.drives.iter().any(|d| d == signal));
+    let configured = configured.map(|(name, _)| (name.clone(), USER_DELAY_S, Relation::Learned));
+    declared.chain(configured).collect()
+}
+
+fn steps_from(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<Path> {
+    let steps = parents(signal, user).into_iter();
+    let path = |(parent, delay_max_s, relation): (String, i64, Relation)| Path {
+        first_step: parent.clone(),
+        ancestor: parent,
+        delay_max_s,
+        relation,
+    };
+    steps.map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        Time::from_timestamp(1_569_276_960 + seconds, 0).unwrap()
+    }
+
+    fn moved(onset_s: i64, before: f64, after: f64) -> Moved {
+        Moved { onset: at(onset_s), before, after }
+    }
+
+    fn explain(signal: &str, change: Moved, causes: &[(&str, Moved)]) -> Option<Explanation> {
+        let causes = causes.iter().map(|(name, moved)| ((*name).to_owned(), *moved)).collect();
+        Graph::default().explain(signal, change, &causes, 15.0, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_queue_is_explained_by_the_pairs_that_want_a_delta() {
+        let pairs = moved(0, 40.0, 1_240.0);
+        let queue = moved(120, 2.0, 602.0);
+        let explanation = explain("delta_queue", queue, &[("pending_pairs", pairs)]).unwrap();
+        assert_eq!((explanation.by.as_str(), explanation.share), ("pending_pairs", 1.0));
+        let larger = moved(120, 2.0, 4_802.0);
+        let explanation = explain("delta_queue", larger, &[("pending_pairs", pairs)]).unwrap();
+        assert_eq!(explanation.share, 0.25, "{}", explanation.text);
+    }
+
+    #[test]
+    fn an_effect_does_not_precede_its_cause_nor_follow_too_late() {
+        let queue = moved(0, 2.0, 600.0);
+        assert_eq!(
+            explain("delta_queue", queue, &[("pending_pairs", moved(60, 0.0, 900.0))]),
+            None
+        );
+        let late = moved(3 * POLL_S, 2.0, 600.0);
+        assert_eq!(explain("delta_queue", late, &[("pending_pairs", moved(0, 0.0, 900.0))]), None);
+    }
+
+    #[test]
+    fn pins_explain_a_queue_over_several_steps() {
+        let explanation =
+            explain("delta_queue", moved(300, 0.0, 500.0), &[("pins_removed", moved(0, 0.0, 9e4))]);
+        assert_eq!(explanation.unwrap().share, 1.0);
+    }
+
+    #[test]
+    fn the_declared_graph_has_no_cycle_and_knows_its_signals() {
+        for edge in EDGES {
+            assert!(crate::series::built_in(edge.parent).is_some(), "{}", edge.parent);
+            assert!(crate::series::built_in(edge.child).is_some(), "{}", edge.child);
+            let mut waiting = vec![edge.child];
+            let mut steps = 0;
+            while let Some(signal) = waiting.pop() {
+                assert_ne!(signal, edge.parent, "a cycle through {}", edge.parent);
+                steps += 1;
+                assert!(steps < 10_000, "a cycle below {}", edge.child);
+                waiting.extend(EDGES.iter().filter(|e| e.parent == signal).map(|e| e.child));
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Row accounting: what was written between two readings of PostgreSQL's statistics views and of the
+//! migration tables, and whether that accounts for the devices that changed.
+//!
+//! The views count a statement when it *ends*, before its commit can be seen in rows, and the table
+//! counters of an idle connection come up to 10 s late. So a flow is accounted for from the reading at
+//! the last quiet sample on (which covers the interval before that sample), and "nobody" is not said
+//! before the counters had time to arrive.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    accounting::{Migration, OpenWriter, Reading, TableCounters},
+    diagnose::texts::{count, hms, quoted},
+    incident::Evidence,
+    series::Time,
+};
+
+/// Readings kept: an hour at the default interval. An older write cannot be told from ordinary ones.
+const READINGS_MAX: usize = 240;
+/// Counters of an idle pooled connection arrive up to 10 s late (PostgreSQL's PGSTAT_MIN_INTERVAL and
+/// the idle timeout above it), with a margin of half as much again.
+const LATE_COUNTERS_S: i64 = 15;
+/// Statement texts are quoted up to this length, in characters.
+const STATEMENT_QUOTE_MAX: usize = 400;
+
+/// What was written, reading by reading, as far back as it can matter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    entries: VecDeque<Entry>,
+    /// Texts of the statements in `entries`.
+    texts: BTreeMap<i64, String>,
+    previous: Option<Previous>,
+    /// Writers that were open at the latest reading.
+    writers: Vec<OpenWriter>,
+}
+
+/// The parts of a reading that the next one is compared with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Previous {
+    device: Option<TableCounters>,
+    migrations: Option<BTreeMap<String, Migration>>,
+    executed: Option<BTreeSet<String>>,
+    stats_reset: Option<String>,
+}
+
+/// What was written between two readings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    /// The later reading.
+    at: Time,
+    /// `None`: the statements could not be read, or began to count again in between.
+    statements: Option<Vec<Write>>,
+    /// Rows of `device` written, from the table's counters.
+    device_rows: Option<i64>,
+    /// Migrations that ran; `None` where there is no such table.
+    migrations: Option<Vec<Run>>,
+    /// Where the write-ahead log was.
+    wal_lsn: Option<String>,
+}
+
+/// One statement's rows between two readings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Write {
+    query_id: i64,
+    role: String,
+    rows: i64,
+    calls: i64,
+}
+
+/// One migration's progress between two readings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Run {
+    key: String,
+    rows: i64,
+    batches: i64,
+    errors: i64,
+    /// Found in `"executed migrations"`: it ran in the transaction of its rows.
+    executed: bool,
+}
+
+/// Whose rows have to be accounted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Devices that changed.
+    pub devices: u64,
+    /// The column that changed, as the statement would name it.
+    pub column: &'a str,
+    /// The last sample at which nothing had changed yet.
+    pub quiet_at: Time,
+    /// The first sample of the new regime.
+    pub onset: Time,
+    /// The present.
+    pub now: Time,
+    /// Seconds between two samples.
+    pub interval_s: f64,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Each fact in a sentence.
+    pub evidence: Vec<Evidence>,
+    /// Who wrote, as a clause for the summary: "role ops ran UPDATE … (150,002 rows)".
+    pub by_whom: Option<String>,
+    /// Whether a migration was running, as a clause; `None` where that cannot be known.
+    pub migrations: Option<String>,
+    /// One runs still, or was found running last.
+    pub migration_runs: bool,
+    /// The statement that would stop a writer that still runs, for a person to run.
+    pub cancel: Option<String>,
+}
+
+impl Ledger {
+    /// Takes a reading into the ledger.
+    pub fn read(&mut self, at: Time, reading: &Reading) {
+        let previous = self.previous.take().unwrap_or_default();
+        let mut entry = Entry { at, wal_lsn: reading.wal_lsn.clone(), ..Entry::default() };
+        if let Some(statements) = &reading.statements {
+            let restarted =
+                statements.stats_reset != previous.stats_reset && previous.stats_reset.is_some();
+            entry.statements = (!restarted).then(Vec::new);
+            for statement in &statements.counts {
+                let rows = statement.rows - statement.rows_before;
+                let calls = statement.calls - statement.calls_before;
+                if rows <= 0 && calls <= 0 {
+                    continue;
+                }
+                if let Some(text) = &statement.text {
+                    self.texts.insert(statement.query_id, text.clone());
+                }
+                if let Some(writes) = &mut entry.statements {
+                    let (query_id, role) = (statement.query_id, statement.role.clone());
+                    writes.push(Write { query_id, role, rows, calls });
+                }
+            }
+        }
+        entry.device_rows = match (previous.device, reading.device) {
+            // Counters that fall were reset: the interval is missing, not negative.
+            (Some(was), Some(is)) => Some(is.written() - was.written()).filter(|rows| *rows >= 0),
+            _ => None,
+        };
+        entry.migrations = runs(&previous, reading);
+        self.entries.push_back(entry);
+        while self.entries.len() > READINGS_MAX {
+            self.entries.pop_front();
+        }
+        self.forget_texts();
+        self.writers = reading.writers.clone();
+        self.previous = Some(Previous {
+            device: reading.device,
+            migrations: reading.migrations.clone(),
+            executed: reading.executed_migrations.clone(),
+            stats_reset: reading.statements.as_ref().and_then(|all| all.stats_reset.clone()),
+        });
+    }
+
+    /// The write-ahead-log position that was read with the sample at `at`.
+    pub fn wal_lsn(&self, at: Time) -> Option<&str> {
+        let entry = self.entries.iter().rev().find(|entry| entry.at == at)?;
+        entry.wal_lsn.as_deref()
+    }
+
+    /// Accounts for devices that changed.
+    pub fn account(&self, claim: Claim<'_>) -> Account {
+        let mut account = Account::default();
+        if self.entries.is_empty() {
+            return account;
+        }
+        let window: Vec<&Entry> =
+            self.entries.iter().filter(|entry| entry.at >= claim.quiet_at).collect();
+        self.account_statements(claim, &window, &mut account);
+        account_table(claim, &window, &mut account);
+        account_migrations(claim, &window, &mut account);
+        self.account_writers(&mut account);
+        account
+    }
+
+    fn account_statements(&self, claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
+        if window.iter().all(|entry| entry.statements.is_none()) {
+            push(
+                account,
+                "missing",
+                "the statements that wrote cannot be named: pg_stat_statements \
+                could not be read (see the source's notes for the grant that would help)"
+                    .to_owned(),
+            );
+            return;
+        }
+        let mut by_statement: BTreeMap<(i64, &str), (i64, i64)> = BTreeMap::new();
+        for write in window.iter().filter_map(|entry| entry.statements.as_ref()).flatten() {
+            let sum = by_statement.entry((write.query_id, &write.role)).or_default();
+            sum.0 += write.rows;
+            sum.1 += write.calls;
+        }
+        let mut best: Option<((bool, i64), Found<'_>)> = None;
+        for ((query_id, role), (rows, calls)) in by_statement {
+            let text = self.texts.get(&query_id).map_or("", String::as_str);
+            let names_column = text.contains(claim.column);
+            // A function's or a DO block's rows are not counted: its call is what there is.
+            let opaque = rows == 0 && names_column;
+            if rows < claim.devices as i64 && !opaque {
+                continue;
+            }
+            let rank = (names_column, rows);
+            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                best = Some((rank, Found { role, text, rows, calls, names_column }));
+            }
+        }
+        match best {
+            Some((_, found)) => found.report(claim, account),
+            None => push(account, "statement", nobody(claim)),
+        }
+    }
+
+    fn account_writers(&self, account: &mut Account) {
+        for writer in &self.writers {
+            let from =
+                writer.client.as_ref().map_or(String::new(), |client| format!(" from {client}"));
+            let text = format!(
+                "a transaction of role {} ({}{from}, pid {}) that writes to device is open for \
+                 {:.0} s: {}",
+                writer.role,
+                quoted(&writer.application_name, 60),
+                writer.pid,
+                writer.transaction_age_s,
+                quoted(&writer.statement, STATEMENT_QUOTE_MAX),
+            );
+            push(account, "writer", text);
+            account.cancel.get_or_insert(format!("SELECT pg_cancel_backend({})", writer.pid));
+        }
+    }
+
+    fn forget_texts(&mut self) {
+        let named = self.entries.iter().filter_map(|entry| entry.statements.as_ref()).flatten();
+        let named: BTreeSet<i64> = named.map(|write| write.query_id).collect();
+        self.texts.retain(|query_id, _| named.contains(query_id));
+    }
+}
+
+/// The statement that accounts for a flow.
+struct Found<'a> {
+    role: &'a str,
+    text: &'a str,
+    rows: i64,
+    calls: i64,
+    names_column: bool,
+}
+
+impl Found<'_> {
+    fn report(&self, claim: Claim<'_>, account: &mut Account) {
+        let statement = quoted(self.text, STATEMENT_QUOTE_MAX);
+        let calls =
+            if self.calls == 1 { "1 call" } else { &format!("{} calls", count(self.calls)) };
+        let surplus = self.rows - claim.devices as i64;
+        let comparison = match surplus {
+            0 => "exactly as many".to_owned(),
+            more if more > 0 => format!("{} more than changed", count(more)),
+            _ => "rows written inside a function are not counted".to_owned(),
+        };
+        let certainty = if self.names_column { "" } else { "; its text does not name the column" };
+        let text = format!(
+            "{} devices changed; one statement of role {} wrote {} rows in {calls} since {} UTC \
+             ({comparison}{certainty}): {statement}",
+            count(claim.devices as i64),
+            self.role,
+            count(self.rows),
+            hms(claim.quiet_at),
+        );
+        push(account, "statement", text);
+        let verb = if self.names_column { "ran" } else { "may have run" };
+        account.by_whom =
+            Some(format!("role {} {verb} {statement} ({} rows)", self.role, count(self.rows)));
+    }
+}
+
+fn nobody(claim: Claim<'_>) -> String {
+    let patience_s = (LATE_COUNTERS_S as f64).max(2.0 * claim.interval_s);
+    let arrived = claim.onset + TimeDelta::milliseconds((patience_s * 1e3) as i64);
+    if claim.now < arrived {
+        format!(
+            "no statement accounts for the {} changed devices yet; counters can arrive late, this \
+             is known at {} UTC",
+            count(claim.devices as i64),
+            hms(arrived),
+        )
+    } else {
+        format!(
+            "no single statement wrote {} rows of device since {} UTC: many small ones, or one that \
+             pg_stat_statements has evicted",
+            count(claim.devices as i64),
+            hms(claim.quiet_at),
+        )
+    }
+}
+
+fn account_table(claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
+    let known: Vec<i64> = window.iter().filter_map(|entry| entry.device_rows).collect();
+    if known.is_empty() {
+        return;
+    }
+    let text = format!(
+        "{} rows of device were written in all since {} UTC (pg_stat_user_tables; the counters of an \
+         idle connection arrive late)",
+        count(known.iter().sum()),
+        hms(claim.quiet_at),
+    );
+    push(account, "table", text);
+}
+
+fn account_migrations(claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
+    if window.iter().all(|entry| entry.migrations.is_none()) {
+        return;
+    }
+    let mut runs: BTreeMap<&str, Run> = BTreeMap::new();
+    for run in window.iter().filter_map(|entry| entry.migrations.as_ref()).flatten() {
+        let sum = runs.entry(&run.key).or_insert_with(|| Run {
+            rows: 0,
+            batches: 0,
+            errors: 0,
+            ..run.clone()
+        });
+        sum.rows += run.rows;
+        sum.batches += run.batches;
+        sum.errors += run.errors;
+        sum.executed |= run.executed;
+    }
+    if runs.is_empty() {
+        account.migrations = Some("no migration was running".to_owned());
+        push(
+            account,
+            "migration",
+            format!("no migration was running since {} UTC", hms(claim.quiet_at)),
+        );
+        return;
+    }
+    let keys: Vec<&str> = runs.keys().copied().collect();
+    let verb = if runs.values().all(|run| run.executed) { "was executed" } else { "is running" };
+    account.migrations = Some(format!("migration {} {verb}", keys.join(", ")));
+    account.migration_runs = !runs.values().all(|run| run.executed);
+    for run in runs.values() {
+        let text = if run.executed {
+            format!("migration {} was executed since {} UTC", run.key, hms(claim.quiet_at))
+        } else {
+            format!(
+                "migration {} is running: {} rows in {} batches since {} UTC, {} errors",
+                run.key,
+                count(run.rows),
+                count(run.batches),
+                hms(claim.quiet_at),
+                count(run.errors),
+            )
+        };
+        push(account, "migration", text);
+    }
+}
+
+/// *Running* means that the counts rose or that the row is new; rows of old migrations stay for ever.
+fn runs(previous: &Previous, reading: &Reading) -> Option<Vec<Run>> {
+    let mut runs = Vec::new();
+    let was = previous.migrations.as_ref();
+    if let (Some(was), Some(is)) = (was, &reading.migrations) {
+        for (key, now) in is {
+            let before = was.get(key).cloned().unwrap_or_default();
+            let run = Run {
+                key: key.clone(),
+                rows: now.migrated_rows - before.migrated_rows,
+                batches: now.run_count - before.run_count,
+                errors: now.error_count - before.error_count,
+                executed: false,
+            };
+            // A migration that backs off wakes up, finds nothing and goes back to sleep.
+            let idle = now.is_backing_off && run.rows == 0 && run.errors == 0;
+            if !was.contains_key(key) || (run.batches > 0 && !idle) || run.rows > 0 {
+                runs.push(run);
+            }
+        }
+    }
+    if let (Some(was), Some(is)) = (&previous.executed, &reading.executed_migrations) {
+        for key in is.difference(was) {
+            runs.push(Run { key: key.clone(), rows: 0, batches: 0, errors: 0, executed: true });
+        }
+    }
+    (reading.migrations.is_some() || reading.executed_migrations.is_some()).then_some(runs)
+}
+
+fn push(account: &mut Account, kind: &str, text: String) {
+    account.evidence.push(Evidence { kind: kind.to_owned(), text });
+}

@@ -1,0 +1,407 @@
+//! Incidents of platform-wide flows: how one begins, goes on in batches, is joined by a sequel, finds
+//! its way back and ends.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    diagnose::{
+        causes::MassFacts,
+        displacement::Displacement,
+        flows::{FlowKind, FlowSample, Platform},
+        ledger::{Account, Claim},
+    },
+    incident::{Affected, BlastRadius, Cause},
+    pipeline::{
+        Pipeline, Subject,
+        intake::Intake,
+        state::{FleetSample, MassWatch},
+    },
+};
+
+/// The most affected applications that a page lists (DESIGN section 5).
+const AFFECTED_MAX: usize = 10;
+/// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
+const DECLARED_SHARE: f64 = 0.02;
+
+/// Pins are one family; the applications' own targets are another.
+fn same_family(one: FlowKind, other: FlowKind) -> bool {
+    (one == FlowKind::Retargeted) == (other == FlowKind::Retargeted)
+}
+
+impl Pipeline {
+    /// The open incident to which a platform-wide flow of this kind would belong.
+    pub(super) fn mass_watch_index(&self, kind: FlowKind) -> Option<usize> {
+        self.state.watches.iter().position(
+            |watch| matches!(&watch.subject, Subject::Mass(mass) if same_family(mass.kind, kind)),
+        )
+    }
+
+    /// Opens the incident of a platform-wide flow.
+    pub(super) fn begin_mass(
+        &mut self,
+        kind: FlowKind,
+        sample: &FlowSample,
+        platform: &Platform,
+        kinds: &[FlowKind],
+        intake: &Intake,
+        before: &FleetSample,
+    ) {
+        let earlier = earlier_flows(kind, sample, platform);
+        let cohorts = intake.cohorts.as_ref();
+        let pinned_total = before.values.get("devices_pinned").copied();
+        let earlier_total: f64 = earlier.values().sum::<i64>() as f64;
+        let mut pinned_before = BTreeMap::new();
+        let quiet = cohorts.map(|cohorts| &cohorts.before);
+        if let Some(snapshot) = quiet {
+            for (id, application) in &snapshot.applications {
+                let pinned = application.pinned() as i64 - earlier.get(id).copied().unwrap_or(0);
+                pinned_before.insert(*id, pinned.max(0) as u64);
+            }
+        }
+        let mut displacement =
+            Displacement::since(quiet, pinned_total.map(|count| count - earlier_total));
+        if let Some(snapshot) = quiet {
+            displacement.correct(&owner_flows(snapshot, &earlier));
+        }
+        let bound = platform.bound.organizations;
+        let affected = platform.breadth.max(1);
+        let mut mass = MassWatch {
+            kind,
+            companion: companion(kind, kinds),
+            quiet_at: platform.quiet_at,
+            amount: 0,
+            by_application: BTreeMap::new(),
+            applications: None,
+            organizations: None,
+            to_running: None,
+            displacement,
+            pinned_before,
+            pending_before: before.values.get("pending_updates").map(|count| *count as u64),
+            bound,
+            share: share(bound, affected),
+            recovering: false,
+        };
+        mass.take(platform, sample);
+        mass.moved(self, intake, before);
+        let record = self.facts(&mass, platform, intake).record();
+        let candidates = candidates(kind, platform.probability);
+        let mistaken = self.state.watches.iter().position(|watch| {
+            matches!(&watch.subject, Subject::Owner(act) if act.kind == kind)
+                && watch.incident.first().onset >= platform.onset
+        });
+        let Some(index) = mistaken else {
+            self.open(record, candidates, Subject::Mass(Box::new(mass)));
+            return;
+        };
+        // The first batch looked like one owner's act: the same incident, its cause revised.
+        let watch = &mut self.state.watches[index];
+        watch.subject = Subject::Mass(Box::new(mass));
+        watch.incident.candidates = candidates;
+        watch.incident.join(record);
+        self.touch(index);
+    }
+
+    /// Follows open platform-wide incidents through a sample.
+    pub(super) fn follow_mass(&mut self, intake: &Intake, before: &FleetSample) {
+        let mut index = 0;
+        while index < self.state.watches.len() {
+            let watch = &self.state.watches[index];
+            let (Subject::Mass(mass), true) =
+                (&watch.subject, watch.incident.current().detected_at < intake.at)
+            else {
+                index += 1;
+                continue;
+            };
+            let mut mass = mass.clone();
+            let mut flowed = false;
+            let family: Vec<FlowKind> =
+                FlowKind::ALL.into_iter().filter(|kind| same_family(*kind, mass.kind)).collect();
+            for kind in family {
+                let Some(sample) = self.flow_sample(kind, intake, before) else { continue };
+                if sample.amount > 0 {
+                    flowed |= self.follow_flow(index, &mut mass, kind, &sample, intake, before);
+                }
+            }
+            let over = !flowed && self.has_returned(&mut mass, intake);
+            self.state.watches[index].subject = Subject::Mass(mass);
+            if over {
+                self.resolve(index, intake.at);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// One flow during an incident: more of the current cause, a sequel, or a way back. Says whether
+    /// it was platform-wide: the fleet is not at rest then.
+    fn follow_flow(
+        &mut self,
+        index: usize,
+        mass: &mut MassWatch,
+        kind: FlowKind,
+        sample: &FlowSample,
+        intake: &Intake,
+        before: &FleetSample,
+    ) -> bool {
+        let circumstances = self.circumstances(kind, sample, intake, before);
+        let history = self.state.flows.entry(kind).or_default();
+        let platform = history.platform_wide(sample, circumstances);
+        if kind == mass.kind || Some(kind) == mass.companion {
+            let goes_on = platform.is_some() || self.is_batch(mass, sample);
+            if goes_on && kind == mass.kind {
+                mass.add(sample);
+                mass.moved(self, intake, before);
+                self.refresh(index, mass, intake);
+            }
+            return goes_on;
+        }
+        let Some(platform) = platform else { return false };
+        if !self.goes_beyond(mass, kind, platform.bound.organizations, intake) {
+            if !mass.recovering {
+                mass.recovering = true;
+                let text = "Pins are on their way back to where they were before.";
+                self.state.watches[index].incident.note(intake.at, text);
+                self.touch(index);
+            }
+            return true;
+        }
+        self.state.flows.entry(kind).or_default().clear_recent();
+        self.join_sequel(index, mass, kind, sample, &platform, intake, before);
+        true
+    }
+
+    fn join_sequel(
+        &mut self,
+        index: usize,
+        mass: &mut MassWatch,
+        kind: FlowKind,
+        sample: &FlowSample,
+        platform: &Platform,
+        intake: &Intake,
+        before: &FleetSample,
+    ) {
+        mass.kind = kind;
+        mass.companion = None;
+        mass.quiet_at = platform.quiet_at;
+        mass.amount = 0;
+        mass.by_application.clear();
+        (mass.applications, mass.organizations, mass.to_running) = (None, None, None);
+        mass.pending_before = before.values.get("pending_updates").map(|count| *count as u64);
+        mass.recovering = false;
+        mass.bound = mass.bound.max(platform.bound.organizations);
+        mass.take(platform, sample);
+        mass.moved(self, intake, before);
+        let record = self.facts(mass, platform, intake).record();
+        let incident = &mut self.state.watches[index].incident;
+        incident.candidates = candidates(kind, platform.probability);
+        incident.join(record);
+        self.touch(index);
+    }
+
+    /// A further batch of the current cause need not be platform-wide by itself: it touches as many
+    /// devices as no owner ordinarily does, or several owners' at once.
+    fn is_batch(&self, mass: &MassWatch, sample: &FlowSample) -> bool {
+        let history = self.state.flows.get(&mass.kind);
+        history.is_some_and(|history| history.is_rare(sample.amount, self.settings.interval_s))
+    }
+
+    fn goes_beyond(&self, mass: &MassWatch, kind: FlowKind, bound: u64, intake: &Intake) -> bool {
+        if matches!(kind, FlowKind::Moved | FlowKind::Retargeted) {
+            return true;
+        }
+        if let (Some(_), Some(now)) = (&intake.cohorts, &self.state.snapshot) {
+            let beyond = mass.displacement.beyond(kind, now);
+            return beyond.owners > bound
+                || (beyond.owners > 0 && beyond.owners == beyond.possible);
+        }
+        let pinned = intake.recordable.get("devices_pinned").copied();
+        pinned.is_none_or(|count| mass.displacement.total_beyond(kind, count, mass.share))
+    }
+
+    fn has_returned(&self, mass: &mut MassWatch, intake: &Intake) -> bool {
+        let now = intake.cohorts.as_ref().and(self.state.snapshot.as_ref());
+        let pinned = intake.recordable.get("devices_pinned").copied();
+        let (kind, bound, share) = (mass.kind, mass.bound, mass.share);
+        mass.displacement.has_returned(kind, now, pinned, bound, share)
+    }
+
+    /// Brings evidence and blast radius of the current cause up to date; its texts stay as notified.
+    fn refresh(&mut self, index: usize, mass: &MassWatch, intake: &Intake) {
+        let onset = self.state.watches[index].incident.current().onset;
+        let account = self.account(mass, onset, intake);
+        let blast_radius = self.blast_radius(mass, intake);
+        if let Some(record) = self.state.watches[index].incident.causes.last_mut() {
+            let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();
+            record.evidence = flow.into_iter().chain(account.evidence).collect();
+            record.blast_radius = blast_radius;
+        }
+        self.touch(index);
+    }
+
+    fn account(&self, mass: &MassWatch, onset: crate::series::Time, intake: &Intake) -> Account {
+        self.state.ledger.account(Claim {
+            devices: mass.amount,
+            column: mass.kind.column(),
+            quiet_at: mass.quiet_at,
+            onset,
+            now: intake.at,
+            interval_s: self.settings.interval_s,
+        })
+    }
+
+    fn facts(&self, mass: &MassWatch, platform: &Platform, intake: &Intake) -> MassFacts {
+        let count = |name: &str| intake.recordable.get(name).map(|count| *count as u64);
+        let bound = match platform.bound.organizations {
+            0 => platform.bound.origin.clone(),
+            most => format!("ordinarily at most {most}: {}", platform.bound.origin),
+        };
+        MassFacts {
+            kind: mass.kind,
+            onset: platform.onset,
+            quiet_at: mass.quiet_at,
+            now: intake.at,
+            probability: platform.probability,
+            bound,
+            blast_radius: self.blast_radius(mass, intake),
+            to_running: mass.to_running,
+            pending_pairs: count("pending_pairs"),
+            updates_in_progress: count("updates_in_progress"),
+            wal_lsn: self.state.ledger.wal_lsn(mass.quiet_at).map(str::to_owned),
+            account: self.account(mass, platform.onset, intake),
+        }
+    }
+
+    fn blast_radius(&self, mass: &MassWatch, intake: &Intake) -> BlastRadius {
+        let count = |name: &str| intake.recordable.get(name).map(|count| *count as u64);
+        let snapshot = intake.cohorts.as_ref().and(self.state.snapshot.as_ref());
+        let live = !mass.by_application.is_empty();
+        let mut most_affected = Vec::new();
+        let mut organizations = std::collections::BTreeSet::new();
+        for (id, devices) in &mass.by_application {
+            let Some(application) = snapshot.and_then(|now| now.applications.get(id)) else {
+                continue;
+            };
+            organizations.insert(application.organization);
+            most_affected.push(Affected {
+                application: *id,
+                name: application.name.clone(),
+                devices: *devices,
+                pinned_before: mass.pinned_before.get(id).copied().unwrap_or(0),
+                pinned_after: application.pinned(),
+            });
+        }
+        most_affected.sort_by_key(|one| (std::cmp::Reverse(one.devices), one.application));
+        most_affected.truncate(AFFECTED_MAX);
+        let organizations =
+            if live { Some(organizations.len() as u64) } else { mass.organizations };
+        let applications =
+            if live { Some(mass.by_application.len() as u64) } else { mass.applications };
+        BlastRadius {
+            devices: mass.amount,
+            applications,
+            organizations,
+            pinned_before: mass.displacement.pinned_before().map(|count| count as u64),
+            pinned_after: count("devices_pinned"),
+            pending_before: mass.pending_before,
+            pending_after: count("pending_updates"),
+            pending_if_unpinned: snapshot.map(crate::fleet::Snapshot::pending_if_unpinned),
+            most_affected,
+        }
+    }
+}
+
+impl MassWatch {
+    /// Takes the window in which a cause was recognised.
+    fn take(&mut self, platform: &Platform, sample: &FlowSample) {
+        self.amount = platform.amount;
+        self.by_application.clone_from(&platform.by_application);
+        self.applications = sample.applications;
+        self.organizations = sample.organizations;
+    }
+
+    /// Takes a further batch. Of a recording it is not known which applications are new in it: the
+    /// breadth of the broadest batch is what is sure.
+    fn add(&mut self, sample: &FlowSample) {
+        self.amount += sample.amount;
+        for (application, _, amount) in &sample.by_application {
+            *self.by_application.entry(*application).or_insert(0) += amount;
+        }
+        self.applications = self.applications.max(sample.applications);
+        self.organizations = self.organizations.max(sample.organizations);
+        if let Some(breadth) = sample.breadth() {
+            self.share = self.share.min(share(self.bound, breadth.max(1)));
+        }
+    }
+
+    /// The current cause moved the fleet to where it is now.
+    fn moved(&mut self, pipeline: &Pipeline, intake: &Intake, before: &FleetSample) {
+        let pinned = intake.recordable.get("devices_pinned").copied();
+        let snapshot = intake.cohorts.as_ref().and(pipeline.state.snapshot.as_ref());
+        self.displacement.moved_to(snapshot, pinned);
+        if self.kind != FlowKind::Added {
+            return;
+        }
+        let gained = match &intake.cohorts {
+            Some(cohorts) => {
+                Some(cohorts.flows.total(|flow| flow.pinned_to_running_gained).count as f64)
+            }
+            None => {
+                let now = intake.recordable.get("devices_pinned_to_running");
+                let was = before.values.get("devices_pinned_to_running");
+                now.zip(was).map(|(now, was)| (now - was).max(0.0))
+            }
+        };
+        let flowed = intake.recordable.get("pins_added").copied().unwrap_or(0.0);
+        if let (Some(gained), true) = (gained, flowed > 0.0) {
+            self.to_running = Some((gained / flowed).min(1.0));
+        }
+    }
+}
+
+fn companion(kind: FlowKind, kinds: &[FlowKind]) -> Option<FlowKind> {
+    let other = match kind {
+        FlowKind::Added => FlowKind::Moved,
+        FlowKind::Moved => FlowKind::Added,
+        FlowKind::Removed | FlowKind::Retargeted => return None,
+    };
+    kinds.contains(&other).then_some(other)
+}
+
+fn share(bound: u64, affected: u64) -> f64 {
+    if bound == 0 { DECLARED_SHARE } else { (bound as f64 / affected as f64).min(0.5) }
+}
+
+fn candidates(kind: FlowKind, probability: f64) -> Vec<(Cause, f64)> {
+    vec![(kind.mass_cause(), probability), (kind.owner_cause(), 1.0 - probability)]
+}
+
+/// What earlier samples of the window had already moved, as a change of the pinned count.
+fn earlier_flows(kind: FlowKind, sample: &FlowSample, platform: &Platform) -> BTreeMap<i64, i64> {
+    let sign = match kind {
+        FlowKind::Added => 1,
+        FlowKind::Removed => -1,
+        FlowKind::Moved | FlowKind::Retargeted => return BTreeMap::new(),
+    };
+    let mut earlier: BTreeMap<i64, i64> =
+        platform.by_application.iter().map(|(id, amount)| (*id, sign * *amount as i64)).collect();
+    for (id, _, amount) in &sample.by_application {
+        *earlier.entry(*id).or_insert(0) -= sign * *amount as i64;
+    }
+    earlier.retain(|_, amount| *amount != 0);
+    earlier
+}
+
+fn owner_flows(
+    snapshot: &crate::fleet::Snapshot,
+    earlier: &BTreeMap<i64, i64>,
+) -> BTreeMap<i64, i64> {
+    let apart = snapshot.tells_owners_apart();
+    let mut owners = BTreeMap::new();
+    for (id, amount) in earlier {
+        if let Some(application) = snapshot.applications.get(id) {
+            let owner = if apart { application.organization } else { *id };
+            *owners.entry(owner).or_insert(0) += amount;
+        }
+    }
+    owners
+}

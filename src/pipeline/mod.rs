@@ -1,0 +1,252 @@
+//! The pure composition: an observation in, changed incidents and recordable values out. Owns all
+//! detector and incident state; knows no clock, database or socket.
+
+mod blindness;
+mod fleet_watch;
+mod intake;
+mod mass;
+mod signal_watch;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    incident::{CauseRecord, Change, Incident},
+    series::{Observation, Outcome, SignalSettings, Time},
+};
+
+pub use state::{STATE_VERSION, State};
+use state::{Subject, Watch};
+
+/// A month of the budgets, in seconds.
+const MONTH_S: f64 = 30.0 * 86_400.0;
+
+/// What the pipeline needs to know of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Seconds between two samples of a source.
+    pub interval_s: f64,
+    /// Upper limit for pages without an event, per 30 days, over all signals.
+    pub false_pages_per_month: f64,
+    /// The same for warnings.
+    pub false_warnings_per_month: f64,
+    /// User signals and overrides of built-in ones, by name.
+    pub signals: BTreeMap<String, SignalSettings>,
+    /// Incident ids count 1, 2, …; otherwise they carry the detection time, so that an id is never
+    /// used twice even if the store is lost.
+    pub plain_ids: bool,
+}
+
+/// What one observation brought about.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Values to record, by signal, flows included. Missing ones are absent.
+    pub values: BTreeMap<String, f64>,
+    /// Changes detected at this observation.
+    pub changes: Vec<Change>,
+    /// Incidents opened or altered, as they now are.
+    pub incidents: Vec<Incident>,
+    /// What was wrong with the input (a gap, a repeat, a row out of order), for the log and a counter.
+    pub irregularities: Vec<Irregularity>,
+}
+
+/// Something wrong with the input that was handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Irregularity {
+    /// `gap`, `duplicate`, `out_of_order`, `counter_reset`, `not_finite`.
+    pub kind: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+/// One signal as `/signals` and `/metrics` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalStatus {
+    /// The signal.
+    pub signal: String,
+    /// The source that delivers it.
+    pub source: String,
+    /// The latest present value (per second for a counter), and when.
+    pub value: Option<f64>,
+    /// When that was.
+    pub at: Option<Time>,
+    /// What was expected, with the band in which ordinary values lie.
+    pub expected: Option<f64>,
+    /// Lower end of the band.
+    pub expected_low: Option<f64>,
+    /// Upper end of the band.
+    pub expected_high: Option<f64>,
+    /// The test statistic over its threshold: 1 alarms.
+    pub score: Option<f64>,
+    /// The threshold of the statistic, in its own unit.
+    pub threshold: Option<f64>,
+    /// Where the threshold comes from: `prior`, `history`, `budget`, in words.
+    pub threshold_origin: String,
+    /// Samples that the signal's history holds.
+    pub samples: u64,
+    /// What cannot be seen yet, if anything.
+    pub cold: Option<String>,
+    /// The part of its change that nothing explains, in its own unit.
+    pub unexplained: Option<f64>,
+}
+
+/// The pipeline.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    settings: Settings,
+    state: State,
+    /// Incidents that this step opened or altered, by id, as they were left.
+    touched: BTreeMap<String, Incident>,
+}
+
+impl Pipeline {
+    /// A pipeline that continues from `state` (`State::default()` for a first start).
+    pub fn new(settings: Settings, state: State) -> Pipeline {
+        Pipeline { settings, state, touched: BTreeMap::new() }
+    }
+
+    /// Takes one observation. Deterministic: the same observations give the same steps.
+    pub fn step(&mut self, observation: &Observation) -> Step {
+        let mut step = Step::default();
+        let at = observation.at;
+        if !self.admit(observation, &mut step) {
+            return step;
+        }
+        match &observation.outcome {
+            Outcome::Failed(failure) => self.miss(&observation.source, at, failure),
+            Outcome::Sampled(reading) => {
+                self.found(&observation.source, at);
+                let intake = self.take(observation, reading, &mut step);
+                self.watch_fleet(&intake);
+                self.watch_signals(&intake, &mut step);
+                step.values = intake.recordable;
+            }
+        }
+        step.incidents = std::mem::take(&mut self.touched).into_values().collect();
+        step
+    }
+
+    /// What to store. Resuming from it gives the same output to the bit.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Every signal as it stands.
+    pub fn signals(&self) -> Vec<SignalStatus> {
+        self.state.signals.values().map(|watched| watched.status.clone()).collect()
+    }
+
+    /// Incidents that are open, oldest first.
+    pub fn incidents(&self) -> Vec<&Incident> {
+        self.state.watches.iter().map(|watch| &watch.incident).collect()
+    }
+
+    /// An operator accepts the present state as the new normal: resolves the incident. `None` if there
+    /// is no such open incident.
+    pub fn accept(&mut self, id: &str, at: Time) -> Option<Incident> {
+        let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
+        let incident = &mut self.state.watches[index].incident;
+        incident.accepted_at = Some(at);
+        incident.note(at, "Accepted by an operator as the new normal.");
+        self.close(index, at)
+    }
+
+    /// An operator says that the diagnosis is wrong: resolves the incident. `None` if there is no such
+    /// open incident.
+    pub fn reject(&mut self, id: &str, at: Time) -> Option<Incident> {
+        let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
+        let incident = &mut self.state.watches[index].incident;
+        incident.rejected_at = Some(at);
+        incident.note(at, "Rejected by an operator: the diagnosis is wrong.");
+        self.close(index, at)
+    }
+
+    /// Takes an observation of the past in, to learn from it: whatever it would have told is left out.
+    pub fn learn(&mut self, observation: &Observation) {
+        let (watches, opened) = (self.state.watches.clone(), self.state.incidents_opened);
+        self.step(observation);
+        self.state.watches = watches;
+        self.state.incidents_opened = opened;
+    }
+
+    /// Ends an incident by an operator's word: its signals' levels are the new normal.
+    fn close(&mut self, index: usize, at: Time) -> Option<Incident> {
+        let watch = &self.state.watches[index];
+        let id = watch.incident.id.clone();
+        let own = match &watch.subject {
+            Subject::Signal(signal) => Some(signal.clone()),
+            _ => None,
+        };
+        let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
+        for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
+            if let Some(watched) = self.state.signals.get_mut(&signal) {
+                watched.detector.rebase();
+            }
+        }
+        self.resolve(index, at);
+        self.touched.remove(&id)
+    }
+
+    /// False pages that one sample of one page-worthy test may cost, a probability.
+    fn page_alpha(&self) -> f64 {
+        let kinds = crate::diagnose::flows::FlowKind::ALL.len() as f64;
+        let a_month = MONTH_S / self.settings.interval_s;
+        (self.settings.false_pages_per_month / a_month / kinds).clamp(1e-12, 0.5)
+    }
+
+    /// False warnings that one sample of one watched signal may cost, a probability.
+    fn warning_alpha(&self) -> f64 {
+        let signals = self.state.signals.len().max(1) as f64;
+        let a_month = MONTH_S / self.settings.interval_s;
+        (self.settings.false_warnings_per_month / a_month / signals).clamp(1e-12, 0.1)
+    }
+
+    /// Opens an incident and returns where it stands among the watches.
+    fn open(
+        &mut self,
+        record: CauseRecord,
+        candidates: Vec<(crate::incident::Cause, f64)>,
+        subject: Subject,
+    ) -> usize {
+        self.state.incidents_opened += 1;
+        let number = self.state.incidents_opened;
+        let id = if self.settings.plain_ids {
+            number.to_string()
+        } else {
+            format!("{}-{number}", record.detected_at.format("%Y%m%dT%H%M%SZ"))
+        };
+        let mut incident = Incident {
+            id,
+            causes: Vec::new(),
+            candidates,
+            symptoms: Vec::new(),
+            timeline: Vec::new(),
+            notifications: Vec::new(),
+            resolved_at: None,
+            accepted_at: None,
+            rejected_at: None,
+        };
+        incident.join(record);
+        self.state.watches.push(Watch { incident, subject });
+        self.touch(self.state.watches.len() - 1)
+    }
+
+    /// Marks an incident as altered in this step.
+    fn touch(&mut self, index: usize) -> usize {
+        let incident = &self.state.watches[index].incident;
+        self.touched.insert(incident.id.clone(), incident.clone());
+        index
+    }
+
+    /// Ends an incident. Indices behind it move up by one.
+    fn resolve(&mut self, index: usize, at: Time) {
+        let mut watch = self.state.watches.remove(index);
+        watch.incident.resolved_at = Some(at);
+        watch.incident.note(at, "Resolved.");
+        self.touched.insert(watch.incident.id.clone(), watch.incident);
+    }
+}

@@ -1,0 +1,448 @@
+//! Signals one by one: detector, status, and what becomes of a change: a symptom of an open incident,
+//! explained by ordinary causes, or, if it stays and nothing explains it, an incident of its own.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::TimeDelta;
+
+use crate::{
+    detect::{Detector, Settings as DetectorSettings},
+    diagnose::{
+        causes::unexplained,
+        flows::FlowKind,
+        graph::{self, Explanation, Moved},
+    },
+    incident::{Cause, Change, ChangeKind, Direction, Symptom},
+    pipeline::{
+        Pipeline, SignalStatus, Step, Subject,
+        intake::Intake,
+        state::{Suspect, WatchedSignal},
+    },
+    series::{Kind, Time, built_in},
+};
+
+/// How far back a driving signal's movement is remembered: the longest path of the declared graph.
+const RECENT_S: i64 = 1_800;
+/// At most so many points of it.
+const RECENT_MAX: usize = 720;
+/// Samples for which a change of a measured signal must stay before it is an incident of its own
+/// (DESIGN section 4).
+const CONFIRMING_SAMPLES: u32 = 2;
+/// Unexplained changes whose onsets lie so near together are taken as one event.
+const ONE_EVENT_S: i64 = 1_800;
+
+/// A signal that was never seen before.
+pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
+    let status = SignalStatus {
+        signal: signal.to_owned(),
+        source: source.to_owned(),
+        value: None,
+        at: None,
+        expected: None,
+        expected_low: None,
+        expected_high: None,
+        score: None,
+        threshold: None,
+        threshold_origin: String::new(),
+        samples: 0,
+        cold: None,
+        unexplained: None,
+    };
+    WatchedSignal {
+        source: source.to_owned(),
+        detector: Detector::new(),
+        raw: None,
+        recent: VecDeque::new(),
+        status,
+        suspect: None,
+    }
+}
+
+/// Flows are judged by their breadth; a detector of their level would only repeat it.
+fn is_flow(signal: &str) -> bool {
+    let flows = FlowKind::ALL.iter().flat_map(|kind| kind.signals());
+    flows.into_iter().any(|name| name == signal)
+        || matches!(
+            signal,
+            "devices_added"
+                | "devices_removed"
+                | "applications_devices_removed"
+                | "organizations_devices_removed"
+        )
+}
+
+fn is_exact(signal: &str) -> bool {
+    built_in(signal).is_some_and(|known| known.exact)
+}
+
+impl Pipeline {
+    /// Takes the levels of one sample through their detectors and deals with what changed.
+    pub(super) fn watch_signals(&mut self, intake: &Intake, step: &mut Step) {
+        let quiet = self.state.watches.is_empty();
+        if quiet {
+            let known = self.latest_levels(&intake.levels);
+            self.state.graph.observe(&known, &self.settings.signals);
+        }
+        let alpha = self.warning_alpha();
+        for (signal, value) in &intake.levels {
+            self.watch_signal(signal, *value, alpha, intake, step);
+        }
+        self.settle_changes(intake);
+        self.resolve_returned_signals(intake.at);
+    }
+
+    fn watch_signal(
+        &mut self,
+        signal: &str,
+        value: f64,
+        alpha: f64,
+        intake: &Intake,
+        step: &mut Step,
+    ) {
+        let configured = self.settings.signals.get(signal);
+        let settings = DetectorSettings {
+            false_alarms_per_sample: alpha,
+            direction: configured.and_then(|settings| settings.direction),
+            min_change: configured.and_then(|settings| settings.min_change),
+            exact: is_exact(signal),
+            interval_s: self.settings.interval_s,
+        };
+        let drives = graph::is_parent(signal, &self.settings.signals);
+        let Some(watched) = self.state.signals.get_mut(signal) else { return };
+        if drives {
+            remember(&mut watched.recent, intake.at, value);
+        }
+        watched.source.clone_from(&intake.source);
+        watched.status.value = Some(value);
+        watched.status.at = Some(intake.at);
+        if is_flow(signal) {
+            return;
+        }
+        let verdict = watched.detector.step(&settings, signal, intake.at, value);
+        let threshold = verdict.threshold;
+        let status = &mut watched.status;
+        status.expected = verdict.expected;
+        status.expected_low = verdict.expected_low;
+        status.expected_high = verdict.expected_high;
+        status.score = threshold.map(|threshold| verdict.score / threshold);
+        status.threshold = threshold;
+        status.threshold_origin = verdict.threshold_origin;
+        status.samples = verdict.samples;
+        status.cold = verdict.cold;
+        status.unexplained = Some(0.0);
+        if let Some(suspect) = &mut watched.suspect {
+            suspect.samples_since += 1;
+        }
+        if let Some(change) = verdict.change {
+            if !settings.exact {
+                watched.suspect = Some(Suspect { change: change.clone(), samples_since: 0 });
+            }
+            step.changes.push(change);
+        }
+        if let Some(returned) = verdict.returned {
+            watched.suspect = None;
+            if returned.kind == ChangeKind::Point {
+                step.changes.push(returned);
+            }
+        }
+    }
+
+    /// The present level of every signal, those of other sources included.
+    fn latest_levels(&self, levels: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+        let mut known = levels.clone();
+        for (signal, watched) in &self.state.signals {
+            if let Some(value) = watched.status.value {
+                known.entry(signal.clone()).or_insert(value);
+            }
+        }
+        known
+    }
+
+    /// Every signal that is away from its level becomes a symptom, is explained away, or, once it has
+    /// stayed, an incident of its own.
+    fn settle_changes(&mut self, intake: &Intake) {
+        let changed = self.state.signals.iter().filter_map(|(signal, watched)| {
+            let change = watched.detector.in_change()?;
+            let due = watched.suspect.as_ref().is_some_and(|suspect| {
+                suspect.samples_since >= CONFIRMING_SAMPLES && intake.levels.contains_key(signal)
+            });
+            Some((signal.clone(), change.clone(), due))
+        });
+        for (signal, change, due) in changed.collect::<Vec<_>>() {
+            let latest = self.state.signals.get(&signal).and_then(|watched| watched.status.value);
+            let now = Moved {
+                onset: change.onset,
+                before: change.before,
+                after: latest.unwrap_or(change.after),
+            };
+            if self.is_spoken_for(&signal, now, intake) {
+                continue;
+            }
+            let explanation = self.explain(&signal, now);
+            self.show_unexplained(&signal, now, explanation.as_ref());
+            if self.attach(&signal, &change, now, explanation.as_ref(), intake.at) {
+                continue;
+            }
+            if due {
+                self.confirm(&signal, &change, now, explanation.as_ref(), intake.at);
+            }
+            self.rebase_if_settled(&signal, &change, intake.at);
+        }
+    }
+
+    /// Whether an open incident already has this signal; if so, its size is brought up to date.
+    fn is_spoken_for(&mut self, signal: &str, now: Moved, intake: &Intake) -> bool {
+        let fresh = intake.levels.contains_key(signal);
+        let mut found = None;
+        for (index, watch) in self.state.watches.iter().enumerate() {
+            let own = matches!(&watch.subject, Subject::Signal(name) if name == signal);
+            let symptom = watch.incident.symptoms.iter().position(|other| other.signal == signal);
+            if own && !self.has_mass_watch() || symptom.is_some() {
+                found = Some((index, symptom));
+            }
+        }
+        let Some((index, symptom)) = found else { return false };
+        if let (Some(symptom), true) = (symptom, fresh) {
+            let known = &self.state.watches[index].incident.symptoms[symptom];
+            if (now.after - known.before).abs() > (known.after - known.before).abs() {
+                let explanation = self.explain(signal, now);
+                let known = &mut self.state.watches[index].incident.symptoms[symptom];
+                known.after = now.after;
+                if let Some(explanation) = explanation {
+                    known.explained = explanation.share;
+                    known.explanation = explanation.text;
+                }
+                self.touch(index);
+            }
+        }
+        true
+    }
+
+    fn explain(&self, signal: &str, change: Moved) -> Option<Explanation> {
+        let scale = counts_per_interval(signal, self.settings.interval_s);
+        let change = Moved { before: change.before * scale, after: change.after * scale, ..change };
+        let moved = self.moved(change.onset);
+        let user = &self.settings.signals;
+        self.state.graph.explain(signal, change, &moved, self.settings.interval_s, user)
+    }
+
+    /// How every driving signal moved of late, up to an effect's onset.
+    fn moved(&self, effect_onset: Time) -> BTreeMap<String, Moved> {
+        let until = effect_onset + TimeDelta::milliseconds((self.settings.interval_s * 1e3) as i64);
+        let mut moved = BTreeMap::new();
+        for (signal, watched) in &self.state.signals {
+            let scale = counts_per_interval(signal, self.settings.interval_s);
+            let found = if is_flow(signal) {
+                flowed(&watched.recent, until)
+            } else {
+                largest_move(&watched.recent, until)
+            };
+            if let Some(Moved { onset, before, after }) = found {
+                let found = Moved { onset, before: before * scale, after: after * scale };
+                moved.insert(signal.clone(), found);
+            }
+        }
+        moved
+    }
+
+    fn show_unexplained(&mut self, signal: &str, now: Moved, explanation: Option<&Explanation>) {
+        let share = explanation.map_or(0.0, |explanation| explanation.share);
+        if let Some(watched) = self.state.signals.get_mut(signal) {
+            watched.status.unexplained = Some((now.after - now.before) * (1.0 - share));
+        }
+    }
+
+    fn has_mass_watch(&self) -> bool {
+        self.state.watches.iter().any(|watch| matches!(watch.subject, Subject::Mass(_)))
+    }
+
+    /// Attaches a change to the open incident that explains it: a platform-wide one before others.
+    fn attach(
+        &mut self,
+        signal: &str,
+        change: &Change,
+        now: Moved,
+        explanation: Option<&Explanation>,
+        at: Time,
+    ) -> bool {
+        let Some(explanation) = explanation else { return false };
+        let interval = TimeDelta::milliseconds((self.settings.interval_s * 1e3) as i64);
+        let fits = |index: &usize| {
+            let watch = &self.state.watches[*index];
+            let onset = watch.incident.first().onset;
+            matches!(watch.subject, Subject::Mass(_) | Subject::Owner(_))
+                && change.onset_high + interval >= onset
+        };
+        let mut order: Vec<usize> = (0..self.state.watches.len()).filter(fits).collect();
+        order.sort_by_key(|index| !matches!(self.state.watches[*index].subject, Subject::Mass(_)));
+        let Some(&index) = order.first() else { return false };
+        let verb = if change.direction == Direction::Up { "rises" } else { "falls" };
+        let incident = &mut self.state.watches[index].incident;
+        incident.symptoms.push(Symptom {
+            signal: signal.to_owned(),
+            onset: change.onset,
+            direction: change.direction,
+            before: now.before,
+            after: now.after,
+            explained: explanation.share,
+            explanation: explanation.text.clone(),
+        });
+        incident.note(at, format!("{signal} {verb}, as a symptom: {}.", explanation.text));
+        let id = incident.id.clone();
+        self.touch(index);
+        if let Some(watched) = self.state.signals.get_mut(signal) {
+            watched.suspect = None;
+        }
+        self.close_as_explained(signal, &id, at);
+        true
+    }
+
+    fn close_as_explained(&mut self, signal: &str, id: &str, at: Time) {
+        let own =
+            self.state.watches.iter().position(
+                |watch| matches!(&watch.subject, Subject::Signal(name) if name == signal),
+            );
+        if let Some(index) = own {
+            let incident = &mut self.state.watches[index].incident;
+            incident.note(at, format!("Explained by incident {id} after all."));
+            self.resolve(index, at);
+        }
+    }
+
+    /// A change that has stayed: an incident of its own, unless what is left of it after its
+    /// explanation would lie within the band of ordinary values.
+    fn confirm(
+        &mut self,
+        signal: &str,
+        change: &Change,
+        now: Moved,
+        explanation: Option<&Explanation>,
+        at: Time,
+    ) {
+        let Some(watched) = self.state.signals.get_mut(signal) else { return };
+        watched.suspect = None;
+        let status = &watched.status;
+        let band = match (status.expected, status.expected_low, status.expected_high) {
+            (Some(expected), Some(low), _) if now.after < now.before => expected - low,
+            (Some(expected), _, Some(high)) => high - expected,
+            _ => 0.0,
+        };
+        let share = explanation.map_or(0.0, |explanation| explanation.share);
+        if explanation.is_some() && (now.after - now.before).abs() * (1.0 - share) <= band {
+            return;
+        }
+        let near = self.state.watches.iter().position(|watch| {
+            let apart = (change.onset - watch.incident.first().onset).abs();
+            matches!(watch.subject, Subject::Signal(_)) && apart <= TimeDelta::seconds(ONE_EVENT_S)
+        });
+        let Some(index) = near else {
+            let subject = Subject::Signal(signal.to_owned());
+            self.open(unexplained(change, at), vec![(Cause::Unexplained, 1.0)], subject);
+            return;
+        };
+        let incident = &mut self.state.watches[index].incident;
+        incident.symptoms.push(Symptom {
+            signal: signal.to_owned(),
+            onset: change.onset,
+            direction: change.direction,
+            before: now.before,
+            after: now.after,
+            explained: share,
+            explanation: explanation.map_or_else(
+                || "it moved at about the same time; nothing is declared to drive it".to_owned(),
+                |explanation| explanation.text.clone(),
+            ),
+        });
+        incident.note(at, format!("{signal} moved too."));
+        self.touch(index);
+    }
+
+    /// A change that belongs to no incident is the new normal: at once for what is read from rows, and
+    /// for a measured signal once nothing can be about to explain it.
+    fn rebase_if_settled(&mut self, signal: &str, change: &Change, at: Time) {
+        let own = self.state.watches.iter().any(|watch| {
+            matches!(&watch.subject, Subject::Signal(name) if name == signal)
+                || watch.incident.symptoms.iter().any(|symptom| symptom.signal == signal)
+        });
+        let patience = TimeDelta::seconds(if is_exact(signal) { 0 } else { RECENT_S });
+        let Some(watched) = self.state.signals.get_mut(signal) else { return };
+        if !own && watched.suspect.is_none() && at - change.detected_at >= patience {
+            watched.detector.rebase();
+        }
+    }
+
+    /// Ends incidents whose own signal is back.
+    fn resolve_returned_signals(&mut self, at: Time) {
+        let returned = |pipeline: &Pipeline| {
+            pipeline.state.watches.iter().position(|watch| {
+                let Subject::Signal(signal) = &watch.subject else { return false };
+                let watched = pipeline.state.signals.get(signal);
+                watched.is_none_or(|watched| watched.detector.in_change().is_none())
+            })
+        };
+        while let Some(index) = returned(self) {
+            self.resolve(index, at);
+        }
+    }
+}
+
+/// Rates are per second; a cause's units are counts. What came within one interval compares with them.
+fn counts_per_interval(signal: &str, interval_s: f64) -> f64 {
+    if Kind::of(signal) == Kind::Counter { interval_s } else { 1.0 }
+}
+
+fn remember(recent: &mut VecDeque<(Time, f64)>, at: Time, value: f64) {
+    recent.push_back((at, value));
+    let horizon = at - TimeDelta::seconds(RECENT_S);
+    while recent.len() > RECENT_MAX || recent.front().is_some_and(|(then, _)| *then < horizon) {
+        recent.pop_front();
+    }
+}
+
+/// A flow's sum of late, dated at its largest sample.
+fn flowed(recent: &VecDeque<(Time, f64)>, until: Time) -> Option<Moved> {
+    let before = recent.iter().filter(|(at, value)| *at <= until && *value > 0.0);
+    let (onset, _) = before.clone().fold(None, |largest: Option<(Time, f64)>, (at, value)| {
+        largest.filter(|(_, most)| most >= value).or(Some((*at, *value)))
+    })?;
+    Some(Moved { onset, before: 0.0, after: before.map(|(_, value)| value).sum() })
+}
+
+/// The largest rise or fall of late: from an extreme to the opposite one after it.
+fn largest_move(recent: &VecDeque<(Time, f64)>, until: Time) -> Option<Moved> {
+    let mut largest: Option<Moved> = None;
+    let first = recent.front().filter(|(at, _)| *at <= until)?;
+    let (mut low, mut high) = (Extreme::at(first), Extreme::at(first));
+    for point @ (at, value) in recent.iter().filter(|(at, _)| *at <= until) {
+        for extreme in [&mut low, &mut high] {
+            if extreme.onset == extreme.start {
+                extreme.onset = *at;
+            }
+            let size = (value - extreme.level).abs();
+            if size > largest.map_or(0.0, |found| (found.after - found.before).abs()) {
+                let onset = extreme.onset;
+                largest = Some(Moved { onset, before: extreme.level, after: *value });
+            }
+        }
+        if *value < low.level {
+            low = Extreme::at(point);
+        }
+        if *value > high.level {
+            high = Extreme::at(point);
+        }
+    }
+    largest
+}
+
+/// An extreme from which a move may have begun.
+struct Extreme {
+    start: Time,
+    onset: Time,
+    level: f64,
+}
+
+impl Extreme {
+    fn at((at, level): &(Time, f64)) -> Extreme {
+        Extreme { start: *at, onset: *at, level: *level }
+    }
+}

@@ -1,0 +1,155 @@
+//! All state of detection and diagnosis, as one value that can be stored and restored to the bit.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    detect::Detector,
+    diagnose::{
+        displacement::Displacement,
+        flows::{FlowHistory, FlowKind},
+        graph::Graph,
+        ledger::Ledger,
+    },
+    fleet::Snapshot,
+    incident::{Change, Incident},
+    pipeline::SignalStatus,
+    series::Time,
+};
+
+/// The present shape of `State`. A stored state of another version is not read.
+pub const STATE_VERSION: u32 = 1;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// `STATE_VERSION` when it was written.
+    pub version: u32,
+    /// The latest fleet sample's signals, and when it was.
+    pub(super) fleet: Option<FleetSample>,
+    /// The latest cohorts, live.
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) flows: BTreeMap<FlowKind, FlowHistory>,
+    pub(super) graph: Graph,
+    pub(super) ledger: Ledger,
+    pub(super) signals: BTreeMap<String, WatchedSignal>,
+    pub(super) sources: BTreeMap<String, SourceState>,
+    pub(super) watches: Vec<Watch>,
+    pub(super) incidents_opened: u64,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            version: STATE_VERSION,
+            fleet: None,
+            snapshot: None,
+            flows: BTreeMap::new(),
+            graph: Graph::default(),
+            ledger: Ledger::default(),
+            signals: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            watches: Vec::new(),
+            incidents_opened: 0,
+        }
+    }
+}
+
+/// The signals of one fleet sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct FleetSample {
+    pub(super) at: Time,
+    pub(super) values: BTreeMap<String, f64>,
+}
+
+/// One signal under watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct WatchedSignal {
+    pub(super) source: String,
+    pub(super) detector: Detector,
+    /// The latest raw value; of a counter, what the next one is compared with.
+    pub(super) raw: Option<(Time, f64)>,
+    /// Recent levels, oldest first: what a child's rise is compared with.
+    pub(super) recent: VecDeque<(Time, f64)>,
+    pub(super) status: SignalStatus,
+    /// A change that nothing explains so far, until it is confirmed.
+    pub(super) suspect: Option<Suspect>,
+}
+
+/// A change that may become an incident of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Suspect {
+    pub(super) change: Change,
+    pub(super) samples_since: u32,
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct SourceState {
+    pub(super) latest_at: Option<Time>,
+    pub(super) last_good: Option<Time>,
+    pub(super) first_missed: Option<Time>,
+    pub(super) missed: u32,
+    /// It has delivered fleet signals.
+    pub(super) is_fleet: bool,
+}
+
+/// An open incident and what is watched for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Watch {
+    pub(super) incident: Incident,
+    pub(super) subject: Subject,
+}
+
+/// What an open incident is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Subject {
+    /// A platform-wide flow.
+    Mass(Box<MassWatch>),
+    /// An owner's own act.
+    Owner(OwnerWatch),
+    /// A signal that nothing explains.
+    Signal(String),
+    /// A source without samples.
+    Source(String),
+}
+
+/// A platform-wide flow under watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct MassWatch {
+    /// The current cause's flow.
+    pub(super) kind: FlowKind,
+    /// A kind whose flow came in the same samples as the current cause's and belongs to it.
+    pub(super) companion: Option<FlowKind>,
+    /// Last sample before the current cause.
+    pub(super) quiet_at: Time,
+    /// What the current cause has moved so far.
+    pub(super) amount: u64,
+    /// The same by application, live.
+    pub(super) by_application: BTreeMap<i64, u64>,
+    /// Most applications and organisations seen in one sample, in a recording.
+    pub(super) applications: Option<u64>,
+    pub(super) organizations: Option<u64>,
+    /// New pins that equal the running release.
+    pub(super) to_running: Option<f64>,
+    pub(super) displacement: Displacement,
+    /// Pinned devices by application before the first onset, live.
+    pub(super) pinned_before: BTreeMap<i64, u64>,
+    pub(super) pending_before: Option<u64>,
+    /// How many owners ordinarily act at once, and as a share of those that could.
+    pub(super) bound: u64,
+    pub(super) share: f64,
+    /// The way back was noted.
+    pub(super) recovering: bool,
+}
+
+/// An owner's act under watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct OwnerWatch {
+    pub(super) kind: FlowKind,
+    /// Live: whose act it is.
+    pub(super) owner: Option<i64>,
+    /// Samples in a row without more of it.
+    pub(super) quiet_samples: u32,
+}

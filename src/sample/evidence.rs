@@ -1,0 +1,548 @@
+//! What counts written rows in PostgreSQL, and the platform's own account of its migrations. Read after
+//! the fleet, in a transaction of its own that sees the present, under a short limit: each part that
+//! cannot be read costs only itself, and a note that names what would help. Whose rows explain which
+//! flow is decided by `diagnose`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, Row, postgres::PgConnection};
+
+use super::{
+    database::{APPLICATION_NAME, Isolation, Limits, Postgres},
+    failure,
+    schema::{APPLICATION, DEVICE},
+    statements::{Counters, Identity, Tracker},
+};
+use crate::{
+    accounting::{self, Migration, OpenWriter, Statements, TableCounters},
+    series::{FailureReason, Reading},
+};
+
+/// What the role `headwater` needs in an open-balena database, and nothing else.
+pub const GRANTS: &str = "\
+GRANT SELECT ON \"device\", \"application\", \"migration\", \"migration status\" TO headwater;
+GRANT pg_read_all_stats TO headwater;
+";
+
+/// More entries than PostgreSQL keeps unless told otherwise (5,000), times twenty.
+const STATEMENTS_MAX: usize = 100_000;
+
+/// Of a statement, what is looked through for its table, in characters.
+const TEXT_READ_CHARS_MAX: i32 = 16_000;
+
+/// Of the statement of an open writer, what is shown, in characters.
+const WRITER_CHARS_MAX: i32 = 1_000;
+
+/// Open writers that are named, oldest first.
+const WRITERS_MAX: i64 = 20;
+
+/// Functions that may write, asynchronous migrations, executed migrations: more than any platform has.
+const FUNCTIONS_MAX: i64 = 5_000;
+const MIGRATIONS_MAX: i64 = 5_000;
+const EXECUTED_MAX: usize = 20_000;
+
+/// Reads evidence, and remembers what statements had counted before.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    source: String,
+    tracker: Tracker,
+}
+
+/// What the server is and what we may do there.
+struct Facts {
+    role: String,
+    is_replica: bool,
+    reads_all_stats: bool,
+    device: Option<i64>,
+    /// `None`: there is no such table.
+    may_read_status: Option<bool>,
+    may_read_migrations: Option<bool>,
+    /// Quoted schema and version of `pg_stat_statements`.
+    extension: Option<(String, String)>,
+}
+
+impl Evidence {
+    /// For the source of this name.
+    pub(super) fn new(source: &str) -> Evidence {
+        Evidence { source: source.to_owned(), tracker: Tracker::default() }
+    }
+
+    /// Adds to `reading` what can be read within `limits`.
+    pub(super) async fn read_into(
+        &mut self,
+        server: &mut Postgres,
+        limits: &Limits,
+        reading: &mut Reading,
+    ) {
+        let mut accounting = accounting::Reading::default();
+        let mut notes = Vec::new();
+        let whole = limits.connect + limits.statement;
+        let source = self.source.clone();
+        let place = server.place();
+        let attempt = self.read(server, limits, &mut accounting, &mut notes);
+        // What was read before the time was over is kept.
+        let ended = tokio::time::timeout(whole, attempt).await;
+        let error = match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(failure::timed_out("the evidence queries", whole)),
+        };
+        if let Some(error) = error {
+            let asked = format!("read evidence at {place}");
+            notes.push(failure::of_database(&source, &asked, &error).message);
+        }
+        if let Some(counters) = &accounting.device {
+            let written = counters.written() as f64;
+            reading.values.insert("device_rows_written_total".to_owned(), written);
+        }
+        reading.notes.append(&mut notes);
+        reading.accounting = Some(accounting);
+    }
+
+    async fn read(
+        &mut self,
+        server: &mut Postgres,
+        limits: &Limits,
+        into: &mut accounting::Reading,
+        notes: &mut Vec<String>,
+    ) -> Result<(), sqlx::Error> {
+        let mut connection = server.begin(Isolation::Present, limits).await?;
+        let answer = self.read_parts(&mut connection, into, notes).await;
+        match answer {
+            Ok(()) => server.commit(connection).await,
+            Err(error) => {
+                server.rollback(connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_parts(
+        &mut self,
+        connection: &mut PgConnection,
+        into: &mut accounting::Reading,
+        notes: &mut Vec<String>,
+    ) -> Result<(), sqlx::Error> {
+        let facts = read_facts(connection).await?;
+        let source = self.source.clone();
+        let mut parts = Parts { source: &source, notes };
+
+        parts.begin(connection).await?;
+        let answer = read_wal_lsn(connection).await;
+        into.wal_lsn = parts.end(connection, "the WAL position", answer).await?;
+
+        if parts.may_read("migration status", facts.may_read_status, &facts.role) {
+            parts.begin(connection).await?;
+            let answer = read_migrations(connection).await;
+            into.migrations = parts.end(connection, "\"migration status\"", answer).await?;
+        }
+        if parts.may_read("migration", facts.may_read_migrations, &facts.role) {
+            parts.begin(connection).await?;
+            let answer = read_executed_migrations(connection).await;
+            into.executed_migrations = parts.end(connection, "\"migration\"", answer).await?;
+        }
+        if facts.is_replica {
+            parts.note(
+                "statistics of written rows are kept by the primary, and this is a replica: set \
+                 the source's evidence_url to the primary",
+            );
+            return Ok(());
+        }
+        if !facts.reads_all_stats {
+            parts.note(&format!(
+                "role {role} cannot see the statements of other roles: who wrote rows stays \
+                 unknown; run GRANT pg_read_all_stats TO {role}",
+                role = facts.role
+            ));
+        }
+        if let Some(device) = facts.device {
+            parts.begin(connection).await?;
+            let answer = read_table_counters(connection, device).await;
+            into.device = parts.end(connection, "pg_stat_user_tables", answer).await?.flatten();
+
+            parts.begin(connection).await?;
+            let answer = read_writers(connection, device).await;
+            into.writers =
+                parts.end(connection, "pg_stat_activity", answer).await?.unwrap_or_default();
+        }
+        match &facts.extension {
+            None => parts.note(
+                "rows cannot be accounted to statements without pg_stat_statements: add it to \
+                 shared_preload_libraries, restart PostgreSQL and run CREATE EXTENSION \
+                 pg_stat_statements",
+            ),
+            Some((schema, version)) if facts.reads_all_stats => {
+                parts.begin(connection).await?;
+                let answer = read_statements(connection, &mut self.tracker, schema, version).await;
+                let what = "pg_stat_statements (is it in shared_preload_libraries?)";
+                into.statements = parts.end(connection, what, answer).await?;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the parts of a reading apart: each behind a savepoint, so that one that fails takes no other
+/// with it.
+struct Parts<'a> {
+    source: &'a str,
+    notes: &'a mut Vec<String>,
+}
+
+impl Parts<'_> {
+    fn note(&mut self, text: &str) {
+        self.notes.push(format!("source \"{}\": {text}", self.source));
+    }
+
+    fn may_read(&mut self, table: &str, may_read: Option<bool>, role: &str) -> bool {
+        match may_read {
+            Some(true) => return true,
+            Some(false) => self.note(&format!(
+                "role {role} may not read \"{table}\": migrations cannot be named; run GRANT SELECT \
+                 ON \"{table}\" TO {role}"
+            )),
+            None => self.note(&format!(
+                "there is no table \"{table}\" on the role's search_path: migrations cannot be named"
+            )),
+        }
+        false
+    }
+
+    async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("SAVEPOINT part").execute(connection).await.map(|_| ())
+    }
+
+    /// `None`, with a note, if the part could not be read; an error if nothing else can be either.
+    async fn end<T>(
+        &mut self,
+        connection: &mut PgConnection,
+        what: &str,
+        answer: Result<T, sqlx::Error>,
+    ) -> Result<Option<T>, sqlx::Error> {
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if failure::reason_of(&error) == FailureReason::Connection => Err(error),
+            Err(error) => {
+                sqlx::raw_sql("ROLLBACK TO SAVEPOINT part").execute(connection).await?;
+                let asked = format!("read {what}");
+                self.notes.push(failure::of_database(self.source, &asked, &error).message);
+                Ok(None)
+            }
+        }
+    }
+}
+
+async fn read_facts(connection: &mut PgConnection) -> Result<Facts, sqlx::Error> {
+    let sql = "SELECT CAST(quote_ident(current_user) AS text) AS role, \
+               pg_is_in_recovery() AS is_replica, \
+               pg_has_role('pg_read_all_stats', 'USAGE') AS reads_all_stats, \
+               CAST(CAST(to_regclass(quote_ident($1)) AS oid) AS bigint) AS device, \
+               has_table_privilege(CAST(to_regclass('\"migration status\"') AS oid), 'SELECT') \
+               AS may_read_status, \
+               has_table_privilege(CAST(to_regclass('\"migration\"') AS oid), 'SELECT') \
+               AS may_read_migrations, \
+               (SELECT CAST(quote_ident(space.nspname) AS text) FROM pg_extension AS extension \
+               JOIN pg_namespace AS space ON space.oid = extension.extnamespace \
+               WHERE extension.extname = 'pg_stat_statements') AS schema, \
+               (SELECT extversion FROM pg_extension WHERE extname = 'pg_stat_statements') \
+               AS version";
+    let row = sqlx::query(sql).persistent(false).bind(DEVICE).fetch_one(connection).await?;
+    let schema: Option<String> = row.try_get("schema")?;
+    let version: Option<String> = row.try_get("version")?;
+    Ok(Facts {
+        role: row.try_get("role")?,
+        is_replica: row.try_get("is_replica")?,
+        reads_all_stats: row.try_get("reads_all_stats")?,
+        device: row.try_get("device")?,
+        may_read_status: row.try_get("may_read_status")?,
+        may_read_migrations: row.try_get("may_read_migrations")?,
+        extension: schema.zip(version),
+    })
+}
+
+async fn read_wal_lsn(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let sql = "SELECT CAST(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+               ELSE pg_current_wal_lsn() END AS text)";
+    sqlx::query(sql).persistent(false).fetch_one(connection).await?.try_get(0)
+}
+
+/// Missing only between the creation of a table and its first statistics.
+async fn read_table_counters(
+    connection: &mut PgConnection,
+    device: i64,
+) -> Result<Option<TableCounters>, sqlx::Error> {
+    let sql = "SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_catalog.pg_stat_user_tables \
+               WHERE relid = CAST($1 AS oid)";
+    let row = sqlx::query(sql).persistent(false).bind(device).fetch_optional(connection).await?;
+    row.map(|row| {
+        Ok(TableCounters {
+            inserted: row.try_get(0)?,
+            updated: row.try_get(1)?,
+            deleted: row.try_get(2)?,
+        })
+    })
+    .transpose()
+}
+
+/// Other sessions whose open transaction has taken the lock that writing rows of `device` takes. A
+/// vacuum takes another one.
+async fn read_writers(
+    connection: &mut PgConnection,
+    device: i64,
+) -> Result<Vec<OpenWriter>, sqlx::Error> {
+    let sql = "SELECT activity.pid, CAST(coalesce(activity.usename, '') AS text) AS role, \
+               coalesce(activity.application_name, '') AS application_name, \
+               host(activity.client_addr) AS client, \
+               left(coalesce(activity.query, ''), $2) AS statement, \
+               CAST(coalesce(extract(epoch FROM clock_timestamp() - activity.xact_start), 0) \
+               AS double precision) AS age_s \
+               FROM pg_catalog.pg_locks AS held \
+               JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = held.pid \
+               WHERE held.locktype = 'relation' AND held.relation = CAST($1 AS oid) \
+               AND held.database = (SELECT oid FROM pg_database \
+               WHERE datname = current_database()) \
+               AND held.mode = 'RowExclusiveLock' AND held.granted \
+               AND activity.pid <> pg_backend_pid() \
+               AND activity.application_name IS DISTINCT FROM $3 \
+               AND activity.backend_type <> 'autovacuum worker' \
+               ORDER BY activity.xact_start LIMIT $4";
+    let rows = sqlx::query(sql)
+        .persistent(false)
+        .bind(device)
+        .bind(WRITER_CHARS_MAX)
+        .bind(APPLICATION_NAME)
+        .bind(WRITERS_MAX)
+        .fetch_all(connection)
+        .await?;
+    let writers = rows.iter().map(|row| {
+        Ok(OpenWriter {
+            pid: row.try_get("pid")?,
+            role: row.try_get("role")?,
+            application_name: row.try_get("application_name")?,
+            client: row.try_get("client")?,
+            statement: row.try_get("statement")?,
+            transaction_age_s: row.try_get("age_s")?,
+        })
+    });
+    writers.collect()
+}
+
+async fn read_migrations(
+    connection: &mut PgConnection,
+) -> Result<BTreeMap<String, Migration>, sqlx::Error> {
+    // Flags are boolean or integer, counts may be NULL.
+    let sql = "SELECT CAST(\"migration key\" AS text) AS key, \
+               coalesce(CAST(\"run count\" AS bigint), 0) AS run_count, \
+               coalesce(CAST(\"migrated row count\" AS bigint), 0) AS migrated_rows, \
+               coalesce(CAST(\"error count\" AS bigint), 0) AS error_count, \
+               coalesce(CAST(\"is backing off\" AS integer), 0) <> 0 AS is_backing_off, \
+               CAST(\"start time\" AS text) AS start_time, \
+               CAST(\"last run time\" AS text) AS last_run_time \
+               FROM \"migration status\" ORDER BY 1 LIMIT $1";
+    let rows =
+        sqlx::query(sql).persistent(false).bind(MIGRATIONS_MAX).fetch_all(connection).await?;
+    let migrations = rows.iter().map(|row| {
+        let migration = Migration {
+            run_count: row.try_get("run_count")?,
+            migrated_rows: row.try_get("migrated_rows")?,
+            error_count: row.try_get("error_count")?,
+            is_backing_off: row.try_get("is_backing_off")?,
+            start_time: row.try_get("start_time")?,
+            last_run_time: row.try_get("last_run_time")?,
+        };
+        Ok((row.try_get("key")?, migration))
+    });
+    migrations.collect()
+}
+
+async fn read_executed_migrations(
+    connection: &mut PgConnection,
+) -> Result<BTreeSet<String>, sqlx::Error> {
+    let sql = "SELECT CAST(\"model name\" AS text), CAST(\"executed migrations\" AS text) \
+               FROM \"migration\"";
+    let rows = sqlx::query(sql).persistent(false).fetch_all(connection).await?;
+    let mut executed = BTreeSet::new();
+    for row in &rows {
+        let model: String = row.try_get(0)?;
+        let list: Option<String> = row.try_get(1)?;
+        let keys = migration_keys(list.as_deref().unwrap_or("[]"))
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        executed.extend(keys.into_iter().map(|key| format!("{model}/{key}")));
+    }
+    while executed.len() > EXECUTED_MAX {
+        // Keys begin with a number that grows: the oldest go.
+        executed.pop_first();
+    }
+    Ok(executed)
+}
+
+/// The list is JSON, or a JSON string that holds JSON where the column is text written twice over.
+fn migration_keys(list: &str) -> Result<Vec<String>, serde_json::Error> {
+    match serde_json::from_str(list)? {
+        serde_json::Value::String(inner) => serde_json::from_str(&inner),
+        other => serde_json::from_value(other),
+    }
+}
+
+/// Counters of every entry without texts, then the texts of those that ran for the first time in our
+/// presence. `schema` is quoted.
+async fn read_statements(
+    connection: &mut PgConnection,
+    tracker: &mut Tracker,
+    schema: &str,
+    version: &str,
+) -> Result<Statements, sqlx::Error> {
+    // Since 1.9 (PostgreSQL 14) entries know their nesting, and the view its resets.
+    let is_recent = is_at_least(version, (1, 9));
+    let (stats_reset, evictions) =
+        if is_recent { read_info(connection, schema).await? } else { (None, None) };
+    let top_level = if is_recent { "entry.toplevel" } else { "true" };
+    let sql = format!(
+        "SELECT CAST(entry.userid AS bigint), entry.queryid, {top_level}, entry.rows, entry.calls \
+         FROM {schema}.pg_stat_statements(false) AS entry WHERE entry.queryid IS NOT NULL \
+         AND entry.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    );
+    let mut counts = Vec::new();
+    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let mut rows = query.fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let identity =
+            Identity { user: row.try_get(0)?, query: row.try_get(1)?, top_level: row.try_get(2)? };
+        counts.push((identity, Counters { rows: row.try_get(3)?, calls: row.try_get(4)? }));
+        if counts.len() > STATEMENTS_MAX {
+            let message =
+                format!("more than {STATEMENTS_MAX} entries: lower pg_stat_statements.max");
+            return Err(sqlx::Error::Decode(message.into()));
+        }
+    }
+    drop(rows);
+    tracker.observe(counts, stats_reset.as_deref());
+    let unread = tracker.unread();
+    if !unread.is_empty() {
+        read_texts(connection, tracker, schema, top_level, &unread).await?;
+    }
+    Ok(Statements { counts: tracker.report(), stats_reset, evictions })
+}
+
+async fn read_info(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<(Option<String>, Option<i64>), sqlx::Error> {
+    let sql =
+        format!("SELECT CAST(stats_reset AS text), dealloc FROM {schema}.pg_stat_statements_info");
+    let row = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut *connection).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+async fn read_texts(
+    connection: &mut PgConnection,
+    tracker: &mut Tracker,
+    schema: &str,
+    top_level: &str,
+    unread: &[Identity],
+) -> Result<(), sqlx::Error> {
+    let functions = read_functions(connection).await?;
+    let sql = format!(
+        "SELECT CAST(entry.userid AS bigint), entry.queryid, {top_level}, \
+         CAST(pg_get_userbyid(entry.userid) AS text), left(entry.query, $4) \
+         FROM {schema}.pg_stat_statements(true) AS entry \
+         JOIN unnest($1, $2, $3) AS wanted (user_id, query_id, top_level) \
+         ON CAST(entry.userid AS bigint) = wanted.user_id AND entry.queryid = wanted.query_id \
+         AND {top_level} = wanted.top_level \
+         WHERE entry.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
+        .bind(unread.iter().map(|identity| identity.user).collect::<Vec<i64>>())
+        .bind(unread.iter().map(|identity| identity.query).collect::<Vec<i64>>())
+        .bind(unread.iter().map(|identity| identity.top_level).collect::<Vec<bool>>())
+        .bind(TEXT_READ_CHARS_MAX);
+    let mut rows = query.fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let identity =
+            Identity { user: row.try_get(0)?, query: row.try_get(1)?, top_level: row.try_get(2)? };
+        let role: String = row.try_get(3)?;
+        // NULL if the server lost its file of texts: read it again another time.
+        if let Some(text) = row.try_get::<Option<String>, _>(4)? {
+            tracker.classify(&identity, &role, &text, &functions);
+        }
+    }
+    Ok(())
+}
+
+/// Names of functions of the platform itself that may write: neither PostgreSQL's nor an extension's,
+/// and declared to have side effects, as all are that do not say otherwise.
+async fn read_functions(connection: &mut PgConnection) -> Result<BTreeSet<String>, sqlx::Error> {
+    let sql = "SELECT DISTINCT CAST(function.proname AS text) FROM pg_catalog.pg_proc AS function \
+               JOIN pg_namespace AS space ON space.oid = function.pronamespace \
+               WHERE space.nspname NOT IN ('pg_catalog', 'information_schema') \
+               AND function.provolatile = 'v' \
+               AND function.prorettype <> CAST('trigger' AS regtype) \
+               AND NOT EXISTS (SELECT 1 FROM pg_depend AS dependency \
+               WHERE dependency.classid = CAST('pg_proc' AS regclass) \
+               AND dependency.objid = function.oid AND dependency.deptype = 'e') LIMIT $1";
+    let rows =
+        sqlx::query(sql).persistent(false).bind(FUNCTIONS_MAX).fetch_all(&mut *connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Compares `1.10` with `(1, 9)` by numbers.
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= least
+}
+
+/// Who holds the lock that a sample could not get, in words; `None` if it is gone or cannot be seen.
+pub(super) async fn lock_holder(server: &mut Postgres, limits: &Limits) -> Option<String> {
+    let sql = "SELECT activity.pid, CAST(coalesce(activity.usename, '') AS text), \
+               coalesce(activity.application_name, ''), \
+               left(coalesce(activity.query, ''), $3) FROM pg_catalog.pg_locks AS held \
+               JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = held.pid \
+               WHERE held.locktype = 'relation' AND held.granted \
+               AND held.mode = 'AccessExclusiveLock' \
+               AND held.relation IN (CAST(to_regclass(quote_ident($1)) AS oid), \
+               CAST(to_regclass(quote_ident($2)) AS oid)) LIMIT 1";
+    let look = async {
+        let mut connection = server.begin(Isolation::Present, limits).await.ok()?;
+        let answer = sqlx::query(sql)
+            .persistent(false)
+            .bind(DEVICE)
+            .bind(APPLICATION)
+            .bind(WRITER_CHARS_MAX)
+            .fetch_optional(&mut connection)
+            .await;
+        server.rollback(connection).await;
+        let row = answer.ok()??;
+        let pid: i32 = row.try_get(0).ok()?;
+        let role: String = row.try_get(1).ok()?;
+        let application_name: String = row.try_get(2).ok()?;
+        let statement: String = row.try_get(3).ok()?;
+        Some(format!(
+            "held by process {pid} of role \"{role}\" (application \"{application_name}\"), \
+             whose last statement is: {statement}"
+        ))
+    };
+    tokio::time::timeout(limits.connect + limits.statement, look).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executed_migrations_are_a_list_or_a_list_in_a_string() {
+        assert_eq!(migration_keys(r#"["0001", "0002-b"]"#).unwrap(), ["0001", "0002-b"]);
+        assert_eq!(migration_keys(r#""[\"0001\"]""#).unwrap(), ["0001"]);
+        assert!(migration_keys("{}").is_err());
+    }
+
+    #[test]
+    fn versions_are_compared_by_numbers() {
+        assert!(is_at_least("1.10", (1, 9)));
+        assert!(is_at_least("1.9", (1, 9)));
+        assert!(!is_at_least("1.8", (1, 9)));
+        assert!(is_at_least("2.0", (1, 9)));
+    }
+}

@@ -1,0 +1,212 @@
+//! Scripted acts on a fleet: what a migration, an operator or an owner does in one stroke. Each act
+//! gives the row changes that it made, so that the same act drives memory and database.
+
+use super::fleet::{Device, Fleet, Release, RowChange};
+
+/// What somebody does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Every device is pinned to the release that it runs, in one statement.
+    PinEverythingToRunning,
+    /// The same for the next so many devices, in the order of their ids.
+    PinToRunningBatch {
+        /// How many.
+        devices: u64,
+    },
+    /// An asynchronous migration is scheduled: its status row appears, no device changes.
+    MigrationStarts {
+        /// Its key.
+        key: String,
+    },
+    /// A run of that migration: `PinToRunningBatch`, and its status row is updated.
+    MigrationBatch {
+        /// Its key.
+        key: String,
+        /// How many devices at most.
+        devices: u64,
+    },
+    /// Every pin is cleared, in one statement over all rows.
+    UnpinEverything,
+    /// The next so many pins are cleared, in the order of the devices' ids.
+    UnpinBatch {
+        /// How many.
+        devices: u64,
+    },
+    /// An application's devices are pinned to the releases that they run.
+    PinApplication {
+        /// Which.
+        application: i64,
+    },
+    /// An application's pins are cleared.
+    UnpinApplication {
+        /// Which.
+        application: i64,
+    },
+    /// The same as `PinApplication` in every application of an organisation.
+    PinOrganization {
+        /// Which.
+        organization: i64,
+    },
+    /// The same as `UnpinApplication` in every application of an organisation.
+    UnpinOrganization {
+        /// Which.
+        organization: i64,
+    },
+    /// An application gets a new release as its target.
+    RetargetApplication {
+        /// Which.
+        application: i64,
+    },
+    /// Every application with devices gets a new release as its target.
+    RetargetEverything,
+    /// Every pin moves to the newest other release of its device's application.
+    RepinEverything,
+}
+
+impl Fleet {
+    /// Does `act` and gives what changed.
+    pub fn act(&mut self, act: &Act) -> Vec<RowChange> {
+        match *act {
+            Act::PinEverythingToRunning => self.pin_everything_to_running(),
+            Act::PinToRunningBatch { devices } | Act::MigrationBatch { devices, .. } => {
+                self.pin_to_running_batch(devices)
+            }
+            Act::MigrationStarts { .. } => Vec::new(),
+            Act::UnpinEverything => self.unpin_everything(),
+            Act::UnpinBatch { devices } => self.unpin_batch(devices),
+            Act::PinApplication { application } => self.pin_application(application),
+            Act::UnpinApplication { application } => self.unpin_application(application),
+            Act::PinOrganization { organization } => self.pin_organization(organization),
+            Act::UnpinOrganization { organization } => self.unpin_organization(organization),
+            Act::RetargetApplication { application } => self.retarget_application(application),
+            Act::RetargetEverything => self.retarget_everything(),
+            Act::RepinEverything => self.repin_everything(),
+        }
+    }
+
+    /// Pins every device to the release that it runs. Devices that run nothing, or a release that was
+    /// deleted, stay as they are: the pin's foreign key would not have it. All others are written, those
+    /// too that were pinned so before.
+    pub fn pin_everything_to_running(&mut self) -> Vec<RowChange> {
+        let ids = self.ids(|fleet, device| fleet.runs_an_existing_release(device));
+        self.pin_to_running(&ids)
+    }
+
+    /// The same for the next `devices` of them, in the order of ids, whose pin is another or none.
+    pub fn pin_to_running_batch(&mut self, devices: u64) -> Vec<RowChange> {
+        let mut ids = self.ids(|fleet, device| fleet.lacks_pin_to_running(device));
+        ids.truncate(devices as usize);
+        self.pin_to_running(&ids)
+    }
+
+    /// Clears every pin. All rows are written, those too that had none.
+    pub fn unpin_everything(&mut self) -> Vec<RowChange> {
+        let ids = self.ids(|_, _| true);
+        self.set_pins(ids, None)
+    }
+
+    /// Clears the next `devices` pins, in the order of ids.
+    pub fn unpin_batch(&mut self, devices: u64) -> Vec<RowChange> {
+        let mut ids = self.ids(|_, device| device.pinned.is_some());
+        ids.truncate(devices as usize);
+        self.set_pins(ids, None)
+    }
+
+    /// Pins an application's devices to what they run.
+    pub fn pin_application(&mut self, application: i64) -> Vec<RowChange> {
+        let ids = self.ids_in(application, |fleet, device| fleet.lacks_pin_to_running(device));
+        self.pin_to_running(&ids)
+    }
+
+    /// Clears an application's pins.
+    pub fn unpin_application(&mut self, application: i64) -> Vec<RowChange> {
+        let ids = self.ids_in(application, |_, device| device.pinned.is_some());
+        self.set_pins(ids, None)
+    }
+
+    /// Pins an organisation's devices to what they run.
+    pub fn pin_organization(&mut self, organization: i64) -> Vec<RowChange> {
+        let owned = self.applications_of(organization);
+        owned.into_iter().flat_map(|application| self.pin_application(application)).collect()
+    }
+
+    /// Clears an organisation's pins.
+    pub fn unpin_organization(&mut self, organization: i64) -> Vec<RowChange> {
+        let owned = self.applications_of(organization);
+        owned.into_iter().flat_map(|application| self.unpin_application(application)).collect()
+    }
+
+    /// Builds a release for an application and makes it the target.
+    pub fn retarget_application(&mut self, application: i64) -> Vec<RowChange> {
+        let release = Release { id: self.release_id_issued_max() + 1, application };
+        let changes = vec![
+            RowChange::ReleaseInserted(release),
+            RowChange::Target { application, release: Some(release.id) },
+        ];
+        self.apply_all(changes)
+    }
+
+    /// The same for every application with devices.
+    pub fn retarget_everything(&mut self) -> Vec<RowChange> {
+        let applications = self.applications().iter();
+        let used: Vec<i64> =
+            applications.filter(|it| !it.devices.is_empty()).map(|it| it.id).collect();
+        used.into_iter().flat_map(|application| self.retarget_application(application)).collect()
+    }
+
+    /// Moves every pin to the newest other release of the device's application, where there is one.
+    pub fn repin_everything(&mut self) -> Vec<RowChange> {
+        let mut changes = Vec::new();
+        for device in self.devices().filter(|device| device.pinned.is_some()) {
+            let releases = self.application(device.application).map(|it| it.releases.as_slice());
+            let mut newest_first = releases.unwrap_or_default().iter().rev().copied();
+            if let Some(other) = newest_first.find(|release| Some(*release) != device.pinned) {
+                changes.push(RowChange::Pin { device: device.id, release: Some(other) });
+            }
+        }
+        self.apply_all(changes)
+    }
+
+    /// Its running release can be pinned to.
+    pub(super) fn runs_an_existing_release(&self, device: &Device) -> bool {
+        device.running.is_some_and(|release| self.releases().contains_key(&release))
+    }
+
+    fn lacks_pin_to_running(&self, device: &Device) -> bool {
+        device.pinned != device.running && self.runs_an_existing_release(device)
+    }
+
+    fn ids(&self, wanted: impl Fn(&Fleet, &Device) -> bool) -> Vec<i64> {
+        self.devices().filter(|device| wanted(self, device)).map(|device| device.id).collect()
+    }
+
+    fn ids_in(&self, application: i64, wanted: impl Fn(&Fleet, &Device) -> bool) -> Vec<i64> {
+        let Some(application) = self.application(application) else { return Vec::new() };
+        let devices = application.devices.iter().filter_map(|id| self.device(*id));
+        devices.filter(|device| wanted(self, device)).map(|device| device.id).collect()
+    }
+
+    fn applications_of(&self, organization: i64) -> Vec<i64> {
+        let owned = self.applications().iter().filter(|it| it.organization == organization);
+        owned.map(|application| application.id).collect()
+    }
+
+    fn pin_to_running(&mut self, ids: &[i64]) -> Vec<RowChange> {
+        let running = |id: &i64| self.device(*id).and_then(|device| device.running);
+        let pins: Vec<RowChange> =
+            ids.iter().map(|id| RowChange::Pin { device: *id, release: running(id) }).collect();
+        self.apply_all(pins)
+    }
+
+    fn set_pins(&mut self, ids: Vec<i64>, release: Option<i64>) -> Vec<RowChange> {
+        let pins = ids.into_iter().map(|device| RowChange::Pin { device, release });
+        self.apply_all(pins.collect())
+    }
+
+    fn apply_all(&mut self, changes: Vec<RowChange>) -> Vec<RowChange> {
+        for change in &changes {
+            self.apply(change);
+        }
+        changes
+    }
+}

@@ -1,0 +1,477 @@
+//! Ordinary life, tick by tick: devices come and go, take updates over minutes and report; customers
+//! act; the delta service works. Every change of a row is given to the caller, so that a database can be
+//! driven along. Scripted acts come on top. Decides nothing about what is ordinary to an observer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{TimeDelta, Timelike};
+
+use super::{
+    Settings,
+    acts::Act,
+    chance::Chance,
+    customers::{act_on_pins, activity, choose_application, choose_device},
+    delta::DeltaService,
+    fleet::{Device, Fleet, Habit, Heartbeat, RowChange, UpdateStatus},
+};
+use crate::{fleet::Snapshot, series::Time};
+
+/// A device learns of a new target when it next asks for its state: within this many seconds.
+const POLL_SECONDS: f64 = 300.0;
+
+/// How long a device waits, at most, before it asks again for a delta that is not there yet.
+const RETRY_SECONDS: f64 = 120.0;
+
+/// Downloads last between these, in seconds.
+const DOWNLOAD_SECONDS: (f64, f64) = (60.0, 600.0);
+
+/// Starting the new release lasts between these, in seconds.
+const APPLY_SECONDS: (f64, f64) = (10.0, 60.0);
+
+/// A delta's size: at least this, with a heavy tail up to `DELTA_MEGABYTES_MAX`.
+const DELTA_MEGABYTES_MIN: f64 = 4.0;
+
+/// The largest delta.
+const DELTA_MEGABYTES_MAX: u64 = 100;
+
+/// Requests of a connected device to the API in a second, and the bytes that it is sent in one.
+const DEVICE_REQUESTS_PER_SECOND: f64 = 1.0 / 60.0;
+const DEVICE_BYTES_PER_SECOND: f64 = 150.0;
+
+/// How many days a dark device stays dark.
+const DARK_DAYS: f64 = 90.0;
+
+/// Share of comings and goings that one of the two signs of life does not show until the next.
+const UNNOTICED_SHARE: f64 = 0.01;
+
+/// The most devices that one customer provisions in one go.
+const PROVISIONED_AT_ONCE_MAX: u64 = 40;
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// A fleet that lives.
+#[derive(Clone, Debug)]
+pub struct Life {
+    settings: Settings,
+    fleet: Fleet,
+    delta: DeltaService,
+    chance: Chance,
+    now: Time,
+    updates: BTreeMap<i64, Stage>,
+    /// (when in milliseconds, device): what the device does next about its update.
+    due: BTreeSet<(i64, i64)>,
+    egress_bytes: f64,
+    api_requests: f64,
+}
+
+/// How far a device is with its update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    /// It has a target that it does not run, and asks for the way there.
+    Asking,
+    /// It downloads.
+    Downloading { target: i64, left_ms: i64 },
+    /// It starts what it downloaded.
+    Applying { target: i64 },
+}
+
+impl Life {
+    /// A life that begins at `start`.
+    pub fn new(settings: Settings, start: Time) -> Life {
+        let fleet = Fleet::generate(&settings);
+        let mut delta = DeltaService::new(&settings);
+        for application in fleet.applications() {
+            // What was last rolled out has been generated.
+            if let [.., previous, newest] = application.releases[..] {
+                delta.remember((application.id, Some(previous), newest));
+            }
+        }
+        let chance = Chance::new(settings.seed ^ 0x6c_69_66_65);
+        let (updates, due) = (BTreeMap::new(), BTreeSet::new());
+        Life {
+            settings,
+            fleet,
+            delta,
+            chance,
+            now: start,
+            updates,
+            due,
+            egress_bytes: 0.0,
+            api_requests: 0.0,
+        }
+    }
+
+    /// The present of this life.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The fleet as it is now.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The metrics around the fleet, by their names in Headwater: those of the delta service,
+    /// `egress_bytes_total` and `api_requests_total`.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut metrics = self.delta.metrics();
+        metrics.insert("egress_bytes_total".to_owned(), self.egress_bytes.round());
+        metrics.insert("api_requests_total".to_owned(), self.api_requests.round());
+        metrics
+    }
+
+    /// Does `act` now and gives what it changed. What follows from it comes with the next ticks.
+    pub fn act(&mut self, act: &Act) -> Vec<RowChange> {
+        let changes = self.fleet.act(act);
+        self.notice(&changes);
+        changes
+    }
+
+    /// Lives on until `until` and gives what changed, in order. Does nothing if that is not later.
+    pub fn live_until(&mut self, until: Time) -> Vec<RowChange> {
+        let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
+        if duration_s <= 0.0 {
+            return Vec::new();
+        }
+        let days = duration_s / SECONDS_PER_DAY;
+        let busy_days = days * activity(until.hour());
+        let mut changes = Vec::new();
+        self.come_and_go(days, until, &mut changes);
+        self.provision_delete_and_move(busy_days, &mut changes);
+        changes.extend(act_on_pins(&mut self.fleet, &self.settings, busy_days, &mut self.chance));
+        self.roll_out(busy_days, &mut changes);
+        self.report(duration_s, &mut changes);
+        self.now = until;
+        self.notice(&changes);
+        self.update_devices(until.timestamp_millis(), &mut changes);
+        self.delta.advance(until.timestamp_millis());
+        self.count_traffic(duration_s);
+        changes
+    }
+
+    fn apply(&mut self, change: RowChange, changes: &mut Vec<RowChange>) {
+        self.fleet.apply(&change);
+        changes.push(change);
+    }
+
+    /// Devices connect and disconnect at constant rates, connecting more by day. Candidates are drawn
+    /// at the higher of both rates from all devices and kept with the share of their own rate.
+    fn come_and_go(&mut self, days: f64, until: Time, changes: &mut Vec<RowChange>) {
+        let going = 24.0 / self.settings.online_hours;
+        let daylight = 0.75 + 0.25 * activity(until.hour());
+        let coming = 24.0 / self.settings.offline_hours * daylight;
+        let highest = going.max(coming);
+        let devices = self.fleet.device_count() as f64;
+        for _ in 0..self.chance.poisson(devices * highest * days) {
+            let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
+            let rate = match (device.is_online(), device.habit) {
+                (true, _) => going,
+                (false, Habit::Dark) => 1.0 / DARK_DAYS,
+                (false, Habit::Ordinary | Habit::Stuck) => coming,
+            };
+            if self.chance.happens(rate / highest) {
+                let connection = self.connection(&device);
+                self.apply(connection, changes);
+            }
+        }
+    }
+
+    fn connection(&mut self, device: &Device) -> RowChange {
+        let comes = !device.is_online();
+        if comes && device.habit == Habit::Dark {
+            self.fleet.set_habit(device.id, Habit::Ordinary);
+        }
+        let unnoticed = self.chance.happens(UNNOTICED_SHARE);
+        let vpn_connected = comes && !(unnoticed && self.chance.happens(0.5));
+        let heartbeat = match comes {
+            true if unnoticed && vpn_connected => Heartbeat::Timeout,
+            true => Heartbeat::Online,
+            false => Heartbeat::Offline,
+        };
+        RowChange::Connection { device: device.id, vpn_connected, heartbeat }
+    }
+
+    fn provision_delete_and_move(&mut self, days: f64, changes: &mut Vec<RowChange>) {
+        let devices = self.fleet.device_count() as f64;
+        // A heavy tail cut at `max` has the mean 1 + 1/2 + … + 1/max.
+        let batch_mean: f64 = (1..=PROVISIONED_AT_ONCE_MAX).map(|size| 1.0 / size as f64).sum();
+        let batches = self.settings.devices_added_per_day * devices * days / batch_mean;
+        for _ in 0..self.chance.poisson(batches) {
+            let chosen = choose_application(&self.fleet, &mut self.chance);
+            let Some(application) = chosen else { continue };
+            for _ in 0..self.chance.heavy_tail(PROVISIONED_AT_ONCE_MAX) {
+                let id = self.fleet.device_id_issued_max() + 1;
+                self.apply(RowChange::DeviceInserted(new_device(id, application)), changes);
+            }
+        }
+        let deleted = self.settings.devices_deleted_per_day * devices * days;
+        for _ in 0..self.chance.poisson(deleted) {
+            let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
+            self.apply(RowChange::DeviceDeleted { device: device.id }, changes);
+        }
+        let moved = self.settings.devices_moved_per_day * devices * days;
+        for _ in 0..self.chance.poisson(moved) {
+            let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
+            let Some(application) = self.sibling(device.application) else { continue };
+            self.apply(RowChange::Moved { device: device.id, application }, changes);
+        }
+    }
+
+    /// Another application of the same owner.
+    fn sibling(&mut self, application: i64) -> Option<i64> {
+        let owner = self.fleet.application(application)?.organization;
+        let others = self.fleet.applications().iter();
+        let others =
+            others.filter(|it| it.organization == owner && it.id != application && !it.is_host);
+        let others: Vec<i64> = others.map(|it| it.id).collect();
+        self.chance.pick(&others).copied()
+    }
+
+    fn roll_out(&mut self, days: f64, changes: &mut Vec<RowChange>) {
+        let a_day =
+            self.settings.rollouts_per_application_per_day * self.settings.applications as f64;
+        for _ in 0..self.chance.poisson(a_day * days) {
+            let application = self.chance.below(self.settings.applications) as i64 + 1;
+            changes.extend(self.fleet.retarget_application(application));
+        }
+    }
+
+    fn report(&mut self, duration_s: f64, changes: &mut Vec<RowChange>) {
+        let rate = self.settings.reports_per_device_per_hour / 3600.0;
+        let devices = self.fleet.device_count() as f64;
+        for _ in 0..self.chance.poisson(devices * rate * duration_s) {
+            let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
+            if device.is_online() {
+                let cpu_usage = self.chance.below(100) as u8;
+                self.apply(RowChange::Reported { device: device.id, cpu_usage }, changes);
+            }
+        }
+    }
+
+    /// Lets devices learn of what may be a new target, or of their connection.
+    fn notice(&mut self, changes: &[RowChange]) {
+        for change in changes {
+            match *change {
+                RowChange::Target { application, .. } => {
+                    let devices = self.fleet.application(application).map(|it| &it.devices);
+                    for device in devices.cloned().unwrap_or_default() {
+                        self.plan(device);
+                    }
+                }
+                RowChange::DeviceInserted(Device { id: device, .. })
+                | RowChange::Pin { device, .. }
+                | RowChange::Moved { device, .. }
+                | RowChange::Connection { device, .. } => self.plan(device),
+                RowChange::ReleaseInserted(_)
+                | RowChange::DeviceDeleted { .. }
+                | RowChange::Update { .. }
+                | RowChange::Reported { .. } => (),
+            }
+        }
+    }
+
+    /// A connected device that is pending and does nothing about it will ask at its next poll.
+    fn plan(&mut self, id: i64) {
+        let Some(device) = self.fleet.device(id) else { return };
+        let will_ask = device.habit == Habit::Ordinary
+            && device.is_online()
+            && self.fleet.is_pending(device)
+            && !self.updates.contains_key(&id);
+        if will_ask {
+            let wait_ms = (self.chance.between(0.0, POLL_SECONDS) * 1e3) as i64;
+            self.set_stage(id, Stage::Asking, self.now.timestamp_millis() + wait_ms);
+        }
+    }
+
+    fn set_stage(&mut self, device: i64, stage: Stage, due_ms: i64) {
+        self.updates.insert(device, stage);
+        self.due.insert((due_ms, device));
+    }
+
+    fn update_devices(&mut self, until_ms: i64, changes: &mut Vec<RowChange>) {
+        while let Some(&(due_ms, id)) = self.due.first() {
+            if due_ms > until_ms {
+                break;
+            }
+            self.due.pop_first();
+            self.delta.advance(due_ms);
+            let Some(stage) = self.updates.remove(&id) else { continue };
+            let Some(device) = self.fleet.device(id).copied() else { continue };
+            // A device out of reach goes on when it is back.
+            if device.is_online() {
+                self.update_device(&device, stage, due_ms, changes);
+            }
+        }
+    }
+
+    fn update_device(
+        &mut self,
+        device: &Device,
+        stage: Stage,
+        at_ms: i64,
+        changes: &mut Vec<RowChange>,
+    ) {
+        let target =
+            self.fleet.target_of(device).filter(|release| Some(*release) != device.running);
+        let running = device.running;
+        let step = |status, progress| RowChange::Update {
+            device: device.id,
+            running,
+            status: Some(status),
+            progress,
+        };
+        match (stage, target) {
+            (Stage::Asking, Some(target)) => self.ask_for_delta(device, target, at_ms, changes),
+            (Stage::Asking, None) => (),
+            (Stage::Downloading { target: aim, left_ms }, Some(target)) if aim == target => {
+                if left_ms > 0 {
+                    self.apply(step(UpdateStatus::Downloading, Some(50)), changes);
+                    let stage = Stage::Downloading { target, left_ms: 0 };
+                    self.set_stage(device.id, stage, at_ms + left_ms);
+                } else {
+                    self.apply(step(UpdateStatus::ApplyingChanges, None), changes);
+                    let seconds = self.chance.between(APPLY_SECONDS.0, APPLY_SECONDS.1);
+                    let due_ms = at_ms + (seconds * 1e3) as i64;
+                    self.set_stage(device.id, Stage::Applying { target }, due_ms);
+                }
+            }
+            (Stage::Applying { target: aim }, Some(target)) if aim == target => {
+                let done = RowChange::Update {
+                    device: device.id,
+                    running: Some(target),
+                    status: Some(UpdateStatus::Done),
+                    progress: None,
+                };
+                self.apply(done, changes);
+            }
+            // The target changed on the way: give up, and start for the new one if there is one.
+            (Stage::Downloading { .. } | Stage::Applying { .. }, _) => {
+                self.apply(step(UpdateStatus::Aborted, None), changes);
+                self.plan(device.id);
+            }
+        }
+    }
+
+    fn ask_for_delta(
+        &mut self,
+        device: &Device,
+        target: i64,
+        at_ms: i64,
+        changes: &mut Vec<RowChange>,
+    ) {
+        self.api_requests += 1.0;
+        if !self.delta.ask((device.application, device.running, target), at_ms) {
+            let wait_s = self.chance.between(RETRY_SECONDS / 2.0, RETRY_SECONDS);
+            self.set_stage(device.id, Stage::Asking, at_ms + (wait_s * 1e3) as i64);
+            return;
+        }
+        let begun = RowChange::Update {
+            device: device.id,
+            running: device.running,
+            status: Some(UpdateStatus::Downloading),
+            progress: Some(0),
+        };
+        self.apply(begun, changes);
+        let seconds = self.chance.between(DOWNLOAD_SECONDS.0, DOWNLOAD_SECONDS.1);
+        let half_ms = (seconds * 500.0) as i64;
+        let stage = Stage::Downloading { target, left_ms: half_ms };
+        self.set_stage(device.id, stage, at_ms + half_ms);
+        let tail =
+            self.chance.heavy_tail((DELTA_MEGABYTES_MAX as f64 / DELTA_MEGABYTES_MIN) as u64);
+        self.egress_bytes += DELTA_MEGABYTES_MIN * tail as f64 * 1e6;
+    }
+
+    fn count_traffic(&mut self, duration_s: f64) {
+        let device_seconds = self.fleet.online_count() as f64 * duration_s;
+        let wobble = self.chance.between(0.97, 1.03);
+        self.api_requests += device_seconds * DEVICE_REQUESTS_PER_SECOND * wobble;
+        let wobble = self.chance.between(0.95, 1.05);
+        self.egress_bytes += device_seconds * DEVICE_BYTES_PER_SECOND * wobble;
+    }
+}
+
+/// A device that was just provisioned: connected, and running nothing yet.
+fn new_device(id: i64, application: i64) -> Device {
+    Device {
+        id,
+        application,
+        pinned: None,
+        running: None,
+        host_os_target: None,
+        supervisor_target: None,
+        vpn_connected: true,
+        heartbeat: Heartbeat::Online,
+        update_status: None,
+        download_progress: None,
+        habit: Habit::Ordinary,
+    }
+}
+
+/// One sample of a simulated recording.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// When.
+    pub at: Time,
+    /// The fleet's cohorts.
+    pub snapshot: Snapshot,
+    /// What Prometheus would say: see `Life::metrics`.
+    pub metrics: BTreeMap<String, f64>,
+    /// Rows of `device` written so far.
+    pub device_rows_written: u64,
+}
+
+/// A simulated recording: a life sampled at an interval, with acts at given times.
+#[derive(Clone, Debug)]
+pub struct Run {
+    life: Life,
+    interval: TimeDelta,
+    end: Time,
+    /// Latest first.
+    script: Vec<(Time, Act)>,
+    next: Time,
+    device_id_max: Option<i64>,
+}
+
+impl Run {
+    /// Samples `life` from its present to `end`, both included. An act at the instant of a sample is
+    /// seen by that sample; acts before the life's present are left out.
+    pub fn new(life: Life, interval: TimeDelta, end: Time, mut script: Vec<(Time, Act)>) -> Run {
+        assert!(interval > TimeDelta::zero(), "samples have a positive interval: {interval}");
+        script.retain(|(at, _)| *at >= life.now());
+        script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let next = life.now();
+        Run { life, interval, end, script, next, device_id_max: None }
+    }
+
+    /// The life as of the latest sample.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+}
+
+impl Iterator for Run {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        let at = self.next;
+        if at > self.end {
+            return None;
+        }
+        while let Some((act_at, act)) = self.script.pop_if(|(act_at, _)| *act_at <= at) {
+            self.life.live_until(act_at);
+            self.life.act(&act);
+        }
+        self.life.live_until(at);
+        self.next = at + self.interval;
+        let fleet = self.life.fleet();
+        let snapshot = fleet.snapshot(at, self.device_id_max);
+        self.device_id_max = Some(snapshot.device_id_max);
+        let device_rows_written = fleet.device_rows_written();
+        Some(Sample { at, snapshot, metrics: self.life.metrics(), device_rows_written })
+    }
+}

@@ -1,0 +1,263 @@
+//! Life and acts against the fleet model: what a recording of them shows.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use super::{
+    Settings,
+    acts::Act,
+    fleet::Fleet,
+    life::{Life, Run, Sample},
+};
+use crate::{
+    fleet::{Application, Cohort, Flows, Snapshot},
+    series::Time,
+};
+
+fn evening() -> Time {
+    "2019-09-23T21:00:00Z".parse().expect("a time")
+}
+
+fn seconds(count: i64) -> TimeDelta {
+    TimeDelta::seconds(count)
+}
+
+/// A snapshot counted device by device, without the cohorts that the fleet keeps.
+fn counted(fleet: &Fleet, at: Time, appeared_above: Option<i64>) -> Snapshot {
+    let mut applications: BTreeMap<i64, Application> = BTreeMap::new();
+    for device in fleet.devices() {
+        let row = fleet.application(device.application).expect("devices belong to applications");
+        let summary = applications.entry(row.id).or_insert_with(|| Application {
+            name: row.name.clone(),
+            organization: row.organization,
+            target: row.target,
+            ..Application::default()
+        });
+        let key = crate::fleet::CohortKey { pinned: device.pinned, running: device.running };
+        let heard = device.heartbeat.text() == "online";
+        let status = device.update_status.map(|status| status.text());
+        let in_progress = matches!(status, Some("downloading" | "downloaded" | "applying changes"))
+            || device.download_progress.is_some();
+        summary.cohorts.entry(key).or_default().absorb(&Cohort {
+            devices: 1,
+            online: u64::from(device.vpn_connected || heard),
+            vpn_connected: u64::from(device.vpn_connected),
+            heartbeat_online: u64::from(heard),
+            mismatch: u64::from(device.vpn_connected != heard),
+            updating: u64::from((device.vpn_connected || heard) && in_progress),
+            appeared: u64::from(appeared_above.is_some_and(|above| device.id > above)),
+        });
+        if let Some(release) = device.host_os_target {
+            *summary.host_os_targets.entry(release).or_insert(0) += 1;
+        }
+        if let Some(release) = device.supervisor_target {
+            *summary.supervisor_targets.entry(release).or_insert(0) += 1;
+        }
+    }
+    let device_id_max = fleet.devices().map(|device| device.id).max().unwrap_or(0);
+    Snapshot { at, device_id_max, appeared_above, applications }
+}
+
+#[test]
+fn the_same_seed_lives_the_same_life_and_another_does_not() {
+    let run = |seed| {
+        let life = Life::new(Settings::new(seed, 2_000, 40, 12), evening());
+        let mut run = Run::new(life, seconds(15), evening() + seconds(3_600), Vec::new());
+        let last = run.by_ref().last().expect("an hour has samples");
+        (last.snapshot, last.metrics, run.life().fleet().clone())
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).0, run(2).0);
+}
+
+#[test]
+fn a_seeds_life_is_the_same_in_every_version() {
+    let mut life = Life::new(Settings::new(1, 1_000, 20, 5), evening());
+    let changes = life.live_until(evening() + seconds(86_400)).len();
+    let counts = life.fleet().snapshot(life.now(), None).counts();
+    let seen = (changes, counts["devices_pinned"], counts["devices_online"]);
+    // A change here changes every recording that was made from a seed: say so in the commit.
+    assert_eq!(seen, (0, 0.0, 0.0));
+}
+
+#[test]
+fn cohorts_kept_by_change_equal_cohorts_counted_device_by_device() {
+    let settings = Settings {
+        devices_added_per_day: 0.2,
+        devices_deleted_per_day: 0.2,
+        devices_moved_per_day: 0.2,
+        ..Settings::new(3, 2_000, 40, 12)
+    };
+    let mut life = Life::new(settings, evening());
+    let mut above = None;
+    for hour in 1..=24 {
+        life.live_until(evening() + seconds(hour * 3_600));
+        if hour == 12 {
+            life.act(&Act::UnpinEverything);
+        }
+        let kept = life.fleet().snapshot(life.now(), above);
+        assert_eq!(kept, counted(life.fleet(), life.now(), above));
+        assert_eq!(kept.counts()["devices"], life.fleet().device_count() as f64);
+        assert_eq!(kept.counts()["devices_online"], life.fleet().online_count() as f64);
+        above = Some(kept.device_id_max);
+    }
+}
+
+/// How often each value of a signal was seen over samples, as `value: times`.
+fn distribution(flows: &[BTreeMap<String, f64>], signal: &str) -> BTreeMap<u64, usize> {
+    let mut seen = BTreeMap::new();
+    for flow in flows {
+        *seen.entry(flow[signal] as u64).or_insert(0) += 1;
+    }
+    seen
+}
+
+#[test]
+fn ordinary_life_is_narrow_though_single_acts_are_large() {
+    let interval = seconds(15);
+    let life = Life::new(Settings::demo(11), evening());
+    let run = Run::new(life, interval, evening() + seconds(86_400), Vec::new());
+    let samples: Vec<Sample> = run.collect();
+    let pairs = samples.windows(2);
+    let flows: Vec<_> =
+        pairs.map(|pair| Flows::between(&pair[0].snapshot, &pair[1].snapshot).signals()).collect();
+    for signal in [
+        "organizations_pins_added",
+        "organizations_pins_removed",
+        "organizations_pins_moved",
+        "organizations_targets_changed",
+        "pins_added",
+        "pins_removed",
+        "pins_moved",
+        "devices_added",
+        "devices_removed",
+    ] {
+        println!("{signal} per sample over a day: {:?}", distribution(&flows, signal));
+    }
+    for signal in ["organizations_pins_added", "organizations_pins_removed"] {
+        let widest = flows.iter().map(|flow| flow[signal]).fold(0.0, f64::max);
+        assert!(widest <= 3.0, "{signal} {widest}");
+        let active = flows.iter().filter(|flow| flow[signal] > 0.0).count();
+        assert!(active >= 5, "{signal}: somebody acts on a day: {active}");
+    }
+    let sizes = ["pins_added", "pins_removed", "pins_moved"];
+    let sizes = flows.iter().flat_map(|flow| sizes.map(|signal| flow[signal]));
+    let largest = sizes.fold(0.0, f64::max);
+    assert!(largest >= 10.0, "some act touches many devices: {largest}");
+    let first = samples[0].snapshot.counts();
+    let last = samples[samples.len() - 1].snapshot.counts();
+    println!("first {first:?}\nlast  {last:?}\n{:?}", samples[samples.len() - 1].metrics);
+    for signal in ["devices", "devices_pinned", "devices_online", "pending_updates"] {
+        let change = last[signal] / first[signal];
+        assert!((0.6..1.6).contains(&change), "{signal} is stationary: {change}");
+    }
+    let queue = |sample: &Sample| sample.metrics["delta_queue"];
+    let queues = samples.iter().map(queue).fold(0.0, f64::max);
+    println!("longest ordinary delta queue: {queues}");
+    assert!(queues < 60.0, "an ordinary queue is short: {queues}");
+    assert!(samples[samples.len() - 1].metrics["delta_successes_total"] > 50.0);
+}
+
+#[test]
+fn an_act_changes_what_it_says_and_nothing_else() {
+    let fleet = Fleet::generate(&Settings::new(4, 5_000, 100, 20));
+    let before = fleet.snapshot(evening(), None);
+    let after = |act: &Act| {
+        let mut fleet = fleet.clone();
+        let changes = fleet.act(act);
+        assert_eq!(fleet.snapshot(evening(), None), counted(&fleet, evening(), None), "{act:?}");
+        (fleet.snapshot(evening() + seconds(15), Some(before.device_id_max)), changes.len())
+    };
+    let dangling = |device: &&super::fleet::Device| {
+        device.running.is_none_or(|release| !fleet.releases().contains_key(&release))
+    };
+    let unpinnable = fleet.devices().filter(dangling).count() as f64;
+
+    let (pinned, rows) = after(&Act::PinEverythingToRunning);
+    let counts = pinned.counts();
+    assert!(counts["devices_pinned"] >= counts["devices"] - unpinnable);
+    assert_eq!(counts["devices_pinned_to_running"], counts["devices"] - unpinnable);
+    assert_eq!(rows as f64, counts["devices"] - unpinnable);
+    assert!(counts["pending_updates"] < before.counts()["pending_updates"]);
+
+    let (unpinned, rows) = after(&Act::UnpinEverything);
+    let flows = Flows::between(&before, &unpinned).signals();
+    assert_eq!(unpinned.counts()["devices_pinned"], 0.0);
+    assert_eq!(flows["pins_removed"], before.counts()["devices_pinned"]);
+    assert!(flows["organizations_pins_removed"] >= 15.0, "{flows:?}");
+    assert_eq!(rows, 5_000);
+    let pending = before.pending_if_unpinned();
+    assert_eq!(unpinned.counts()["pending_updates"], pending.devices as f64);
+    assert_eq!(unpinned.counts()["pending_pairs"], pending.pairs as f64);
+
+    let (owned, _) = after(&Act::UnpinOrganization { organization: 1 });
+    let flows = Flows::between(&before, &owned).signals();
+    assert_eq!(flows["organizations_pins_removed"], 1.0);
+    let (moved, rows) = after(&Act::RepinEverything);
+    let flows = Flows::between(&before, &moved).signals();
+    assert_eq!(moved.counts()["devices_pinned"], before.counts()["devices_pinned"]);
+    assert_eq!(rows as f64, before.counts()["devices_pinned"]);
+    assert!(flows["pins_moved"] > 0.5 * rows as f64, "{flows:?}");
+    let (retargeted, _) = after(&Act::RetargetEverything);
+    let flows = Flows::between(&before, &retargeted).signals();
+    assert_eq!(flows["application_targets_changed"], before.counts()["applications"]);
+}
+
+#[test]
+fn batches_in_order_of_ids_end_where_one_statement_ends() {
+    let fleet = Fleet::generate(&Settings::new(4, 5_000, 100, 20));
+    let (mut at_once, mut batched) = (fleet.clone(), fleet.clone());
+    at_once.pin_everything_to_running();
+    let mut sizes = Vec::new();
+    loop {
+        let changes = batched.pin_to_running_batch(1_000);
+        sizes.push(changes.len());
+        if changes.is_empty() {
+            break;
+        }
+    }
+    println!("batches of 1000: {sizes:?}");
+    assert_eq!(batched.snapshot(evening(), None), at_once.snapshot(evening(), None));
+    assert!(sizes.len() > 4 && sizes[0] == 1_000);
+    at_once.unpin_everything();
+    while !batched.unpin_batch(700).is_empty() {}
+    assert_eq!(batched.snapshot(evening(), None), at_once.snapshot(evening(), None));
+}
+
+#[test]
+fn the_delta_queue_follows_from_the_pairs_that_a_mass_unpin_leaves() {
+    let start = evening();
+    let script = vec![(start + seconds(1_800), Act::UnpinEverything)];
+    let life = Life::new(Settings::demo(11), start);
+    let samples: Vec<Sample> =
+        Run::new(life, seconds(15), start + seconds(5_400), script).collect();
+    let before = &samples[119];
+    let leap = &samples[120];
+    let pairs = leap.snapshot.counts()["pending_pairs"];
+    let requests = |sample: &Sample| sample.metrics["delta_requests_total"];
+    let demand = requests(&samples[120 + 24]) - requests(before);
+    let queue = samples.iter().map(|sample| sample.metrics["delta_queue"]).fold(0.0, f64::max);
+    println!("pairs {pairs}, requested within 6 minutes {demand}, longest queue {queue}");
+    println!("before {:?}\nafter  {:?}", before.metrics, samples[samples.len() - 1].metrics);
+    assert!(before.snapshot.counts()["pending_pairs"] < pairs);
+    assert!(demand <= pairs, "only pending pairs are asked for: {demand} of {pairs}");
+    assert!(demand > 0.25 * pairs, "what is within reach asks within minutes: {demand} of {pairs}");
+    assert!(queue > 0.5 * demand, "the workers saturate: {queue}");
+    let running = |sample: &Sample| sample.snapshot.counts()["updates_in_progress"];
+    assert!(running(&samples[samples.len() - 1]) > running(before));
+}
+
+#[test]
+fn an_act_at_a_sample_is_seen_by_it_and_runs_are_repeatable() {
+    let start = evening();
+    let script = vec![(start + seconds(30), Act::UnpinEverything)];
+    let life = Life::new(Settings::new(1, 1_000, 20, 5), start);
+    let run = || Run::new(life.clone(), seconds(15), start + seconds(45), script.clone());
+    let pinned = |sample: &Sample| sample.snapshot.counts()["devices_pinned"];
+    let seen: Vec<f64> = run().map(|sample| pinned(&sample)).collect();
+    assert_eq!(seen.len(), 4);
+    assert!(seen[1] > 100.0);
+    assert_eq!(seen[2], 0.0);
+    assert_eq!(seen, run().map(|sample| pinned(&sample)).collect::<Vec<_>>());
+}
