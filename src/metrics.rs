@@ -1,6 +1,6 @@
 //! Every metric that Headwater exports, in one registry of its own. Methods are named after what
-//! happened; only this file knows names and labels. What is exported is bounded: by the catalogue of
-//! causes, the configured sources and the signals that are alive now.
+//! happened; only this file knows names and labels. What is exported is bounded: by the catalogue
+//! of causes, the configured sources and the signals that are alive now.
 
 use std::{
     collections::BTreeSet,
@@ -80,8 +80,8 @@ struct DaemonMetrics {
 }
 
 impl Metrics {
-    /// All metrics at their first values, with the sources that the configuration names: each is down
-    /// until it has answered.
+    /// All metrics at their first values, with the sources that the configuration names: each is
+    /// down until it has answered.
     pub fn new<'a>(
         sources: impl IntoIterator<Item = &'a str>,
         interval: Duration,
@@ -110,8 +110,9 @@ impl Metrics {
         metrics
     }
 
-    /// The pipeline took a step: every signal as it now stands. Signals that are not among them vanish
-    /// from the exposition, as do missing values: a stale number would look like a healthy one.
+    /// The pipeline took a step: every signal as it now stands. Signals that are not among them
+    /// vanish from the exposition, as do missing values: a stale number would look like a healthy
+    /// one.
     pub fn observe_step(&self, signals: &[SignalStatus]) {
         let _whole = self.lock();
         type Field = fn(&SignalStatus) -> Option<f64>;
@@ -192,9 +193,11 @@ impl Metrics {
             .set(interval.as_secs_f64());
     }
 
-    /// So attempts to notify can end: the series is there at 0.
-    pub fn notifications_known(&self, notifier: &str, outcome: &'static str) {
-        let _ = self.daemon.notifications_total.with_label_values(&[notifier, outcome]);
+    /// There is such a way of notifying, and these are the ways in which an attempt can end.
+    pub fn notifier(&self, notifier: &str, outcomes: impl IntoIterator<Item = &'static str>) {
+        for outcome in outcomes {
+            self.daemon.notifications_total.with_label_values(&[notifier, outcome]);
+        }
     }
 
     /// An attempt to notify ended. Both labels come from bounded sets.
@@ -251,8 +254,8 @@ fn causes_of(incidents: &[&Incident]) -> BTreeSet<(String, Cause)> {
     causes.collect()
 }
 
-/// The causes whose alerts fire: an earlier cause stays until its incident resolves, unless a record of
-/// the same cause with another severity has taken its place.
+/// The causes whose alerts fire: an earlier cause stays until its incident resolves, unless a
+/// record of the same cause with another severity has taken its place.
 fn open_records(incident: &Incident) -> impl Iterator<Item = &CauseRecord> {
     let records = incident.is_open().then_some(&incident.causes);
     records.into_iter().flatten().filter(|record| record.superseded_at.is_none())

@@ -1,5 +1,5 @@
-//! The JSON of the contract: what `backtest --format json` prints and the HTTP API answers. The only
-//! place that knows those field names; the types of the core are free to change behind it.
+//! The JSON of the contract: what `backtest --format json` prints and the HTTP API answers. The
+//! only place that knows those field names; the types of the core are free to change behind it.
 //! Every type reads back what it wrote, because the command-line client is its other end.
 
 use chrono::SecondsFormat;

@@ -170,9 +170,8 @@ fn notifiers(
         move |outcome| posted.notified(alertmanager::NOTIFIER, outcome.label()),
         move |count| pending.notifications_pending(count),
     );
-    for outcome in alertmanager::Outcome::ALL {
-        metrics.notifications_known(alertmanager::NOTIFIER, outcome.label());
-    }
+    let outcomes = alertmanager::Outcome::ALL.map(alertmanager::Outcome::label);
+    metrics.notifier(alertmanager::NOTIFIER, outcomes);
     let sender = |url: &url::Url| {
         let mut seed = DefaultHasher::new();
         url.as_str().hash(&mut seed);

@@ -21,6 +21,7 @@ fn night_has_come() -> Metrics {
     metrics.incidents([&story::night()]);
     metrics.sampled("fleet", Duration::from_millis(120), at("22:16:15.500"));
     metrics.sample_failed("prometheus", FailureReason::Timeout);
+    metrics.notifier("alertmanager", ["sent", "failed"]);
     metrics.notified("alertmanager", "sent");
     metrics.notifications_pending(2);
     metrics.store_failed();
@@ -123,6 +124,7 @@ fn the_night_shows() {
             r#"headwater_sample_last_success_timestamp_seconds{source="fleet"} 1569276975.5"#,
             r#"headwater_sample_duration_seconds_bucket{source="fleet",le="0.25"} 1"#,
             r#"headwater_notifications_total{notifier="alertmanager",outcome="sent"} 1"#,
+            r#"headwater_notifications_total{notifier="alertmanager",outcome="failed"} 0"#,
             "headwater_notifications_pending 2",
             "headwater_store_failures_total 1",
             "headwater_pipeline_lag_seconds 0.03",

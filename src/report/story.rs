@@ -1,5 +1,5 @@
-//! The night of 2019-09-23 as finished data, for the tests of everything that stores, serves or prints
-//! incidents. Nothing here is detected; the numbers are made up but agree with one another.
+//! The night of 2019-09-23 as finished data, for the tests of everything that stores, serves or
+//! prints incidents. Nothing here is detected; the numbers are made up but agree with one another.
 
 use crate::{
     fleet,

@@ -14,15 +14,15 @@ use crate::{
     series::Time,
 };
 
-/// Samples that a batch keeps while the store cannot be written: about ten minutes of six sources at
-/// 15 s, and in any case bounded memory.
+/// Samples that a batch keeps while the store cannot be written: about ten minutes of six sources
+/// at 15 s, and in any case bounded memory.
 const SAMPLES_MAX: usize = 240;
 
 /// Changes that a batch keeps while the store cannot be written.
 const CHANGES_MAX: usize = 10_000;
 
-/// What to write. Kept by its owner until `commit` has succeeded, and absorbed into the next one if it
-/// has not.
+/// What to write. Kept by its owner until `commit` has succeeded, and absorbed into the next one if
+/// it has not.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Recorded values, oldest first.
@@ -51,7 +51,8 @@ impl Batch {
     }
 
     /// Takes in what came later. Of an incident in both, the later stands. Returns how many of the
-    /// oldest samples and changes had to be dropped to stay within bounds; incidents are never dropped.
+    /// oldest samples and changes had to be dropped to stay within bounds; incidents are never
+    /// dropped.
     pub fn absorb(&mut self, later: Batch) -> usize {
         self.samples.extend(later.samples);
         self.changes.extend(later.changes);
@@ -72,8 +73,8 @@ fn drop_oldest<T>(list: &mut Vec<T>, length_max: usize) -> usize {
 }
 
 impl Store {
-    /// Writes the batch, and the detector state that goes with it, in one transaction. After an error
-    /// nothing of it is stored, and the same batch can be committed again.
+    /// Writes the batch, and the detector state that goes with it, in one transaction. After an
+    /// error nothing of it is stored, and the same batch can be committed again.
     pub async fn commit(&self, batch: &Batch, state: Option<&State>) -> Result<()> {
         // Serialised before the transaction begins: the write lock is held for the writes only.
         let incidents = batch.incidents.iter().map(serde_json::to_string);
@@ -111,8 +112,8 @@ impl Store {
         };
         let written = written.await;
         if written.is_err() {
-            // On some errors (a full disk) SQLite ends the transaction itself, and the connection then
-            // refuses every further one. A new connection costs less than to tell these apart.
+            // On some errors (a full disk) SQLite ends the transaction itself, and the connection
+            // then refuses every further one. A new connection costs less than to tell these apart.
             connection.close_on_drop();
         }
         written
@@ -147,8 +148,8 @@ async fn insert_samples(
     Ok(())
 }
 
-/// A value that is there already is replaced: a repeated commit must not fail. False if the signal has
-/// no row yet.
+/// A value that is there already is replaced: a repeated commit must not fail. False if the signal
+/// has no row yet.
 async fn insert_value(
     transaction: &mut Transaction<'_, Sqlite>,
     at: Time,

@@ -1,5 +1,5 @@
-//! Stored samples as a recording: wide CSV in pieces, so that months of samples need no memory and no
-//! reader holds a transaction open while a slow client reads.
+//! Stored samples as a recording: wide CSV in pieces, so that months of samples need no memory and
+//! no reader holds a transaction open while a slow client reads.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ pub struct Export {
 
 impl Store {
     /// Everything that was recorded at `since` or later. A column for each signal that has a sample
-    /// there; a row for each instant at which any source was sampled. Sources are sampled at their own
-    /// instants: a row holds the signals of one source, the others are empty.
+    /// there; a row for each instant at which any source was sampled. Sources are sampled at their
+    /// own instants: a row holds the signals of one source, the others are empty.
     pub async fn export(&self, since: Time) -> Result<Export> {
         let since_ms = since.timestamp_millis();
         let names = sqlx::query_scalar::<_, String>(

@@ -1,6 +1,6 @@
-//! What survives a restart: samples, changes, incidents and detector state, in one SQLite file in WAL
-//! mode. Owns the schema and every query on it. Knows nothing of detection: it keeps what it is given
-//! and gives it back to the bit.
+//! What survives a restart: samples, changes, incidents and detector state, in one SQLite file in
+//! WAL mode. Owns the schema and every query on it. Knows nothing of detection: it keeps what it is
+//! given and gives it back to the bit.
 
 mod batch;
 mod export;
@@ -79,7 +79,8 @@ impl Store {
         Ok(Store { path, writer, reader })
     }
 
-    /// Opens a store that another process may be writing, to read it: nothing is created or migrated.
+    /// Opens a store that another process may be writing, to read it: nothing is created or
+    /// migrated.
     pub async fn open_to_read(url: &Secret) -> Result<Store> {
         let path = path_of(url)?;
         if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
@@ -221,8 +222,8 @@ fn explain_migration(path: &Path, error: MigrateError) -> anyhow::Error {
     let path = path.display();
     let message = match &error {
         MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => format!(
-            "the store {path} was written by a newer headwater (schema {version}): run that version, \
-             or move the file away to begin anew"
+            "the store {path} was written by a newer headwater (schema {version}): run that \
+             version, or move the file away to begin anew"
         ),
         MigrateError::Execute(inner) | MigrateError::ExecuteMigration(inner, _) => {
             format!("cannot bring the store {path} up to date: {}", remedy(inner))

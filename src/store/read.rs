@@ -7,8 +7,9 @@ use super::Store;
 use crate::{incident::Incident, pipeline::State, series::Time};
 
 impl Store {
-    /// The detector state of the last commit. `None` in a new store, and after an update of headwater
-    /// to a version whose state has another shape: detection then starts cold, which is said once.
+    /// The detector state of the last commit. `None` in a new store, and after an update of
+    /// headwater to a version whose state has another shape: detection then starts cold, which is
+    /// said once.
     pub async fn load_state(&self) -> Result<Option<State>> {
         let row =
             sqlx::query_as::<_, (u32, String)>("SELECT version, body FROM state WHERE id = 1")
@@ -21,7 +22,7 @@ impl Store {
             tracing::warn!(
                 stored = version,
                 known,
-                "the stored detector state is of another version of headwater: detection starts cold"
+                "the detector state is of another version of headwater: detection starts cold"
             );
             return Ok(None);
         }
@@ -46,12 +47,14 @@ impl Store {
         self.parse_incidents(bodies)
     }
 
-    /// What the notifier has to send: incidents that are open, or were resolved at `resolved_since` or
-    /// later. Oldest first.
+    /// What the notifier has to send: incidents that are open, or were resolved at `resolved_since`
+    /// or later. Oldest first.
     pub async fn active_incidents(&self, resolved_since: Time) -> Result<Vec<Incident>> {
+        // The plus keeps SQLite from walking all incidents in order of time: it is asked every few
+        // seconds, and what matches is few.
         let bodies = sqlx::query_scalar::<_, String>(
             "SELECT body FROM incident WHERE resolved_at_ms IS NULL OR resolved_at_ms >= $1
-             ORDER BY opened_at_ms, seq",
+             ORDER BY +opened_at_ms, seq",
         )
         .bind(resolved_since.timestamp_millis())
         .fetch_all(&self.reader)

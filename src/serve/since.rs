@@ -1,0 +1,88 @@
+//! Times as people type them.
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, NaiveDateTime, TimeDelta};
+
+use crate::series::Time;
+
+/// Reads an instant: RFC 3339, `YYYY-MM-DD hh:mm:ss` (or only the date) in UTC, Unix seconds, or a
+/// duration (`90s`, `30m`, `24h`, `7d`, `2w`) before `now`.
+pub fn parse(text: &str, now: Time) -> Result<Time> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    for padded in [text.to_owned(), format!("{text} 00:00:00")] {
+        if let Ok(at) = NaiveDateTime::parse_from_str(&padded, "%Y-%m-%d %H:%M:%S%.f") {
+            return Ok(at.and_utc());
+        }
+    }
+    let out_of_range = || format!("the time {text:?} is out of range");
+    if let Ok(seconds) = text.parse::<f64>() {
+        let ms = (seconds * 1000.0).round();
+        if !ms.is_finite() {
+            bail!(out_of_range());
+        }
+        return DateTime::from_timestamp_millis(ms as i64).with_context(out_of_range);
+    }
+    if let Some(ago) = duration(text) {
+        return now.checked_sub_signed(ago).with_context(out_of_range);
+    }
+    bail!(
+        "{text:?} is not a time: write 2019-09-23T22:14:00Z, \"2019-09-23 22:14:00\", Unix \
+         seconds, or how long ago, as in 24h"
+    )
+}
+
+fn duration(text: &str) -> Option<TimeDelta> {
+    let unit = text.chars().next_back()?;
+    let amount: i64 = text.strip_suffix(unit)?.parse().ok().filter(|amount| *amount >= 0)?;
+    let unit_s = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return None,
+    };
+    TimeDelta::try_seconds(amount.checked_mul(unit_s)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::time_text;
+
+    #[track_caller]
+    fn check(text: &str, wanted: &str) {
+        let now = "2019-09-24T00:42:00Z".parse().unwrap();
+        let got = parse(text, now).map(time_text).unwrap_or_else(|error| error.to_string());
+        assert_eq!(got, wanted, "{text}");
+    }
+
+    #[test]
+    fn times_are_read_in_every_spelling() {
+        check("2019-09-23T22:14:00Z", "2019-09-23T22:14:00Z");
+        check("2019-09-24T00:14:00+02:00", "2019-09-23T22:14:00Z");
+        check(" 2019-09-23 22:14:00.250 ", "2019-09-23T22:14:00.250Z");
+        check("2019-09-23", "2019-09-23T00:00:00Z");
+        check("1569276840", "2019-09-23T22:14:00Z");
+        check("1569276840.5", "2019-09-23T22:14:00.500Z");
+        check("24h", "2019-09-23T00:42:00Z");
+        check("90s", "2019-09-24T00:40:30Z");
+        check("2w", "2019-09-10T00:42:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_examples() {
+        check("1e300", "the time \"1e300\" is out of range");
+        check("NaN", "the time \"NaN\" is out of range");
+        for text in ["", "yesterday", "24", "h", "-3h", "5y", "99999999999999999w"] {
+            let now = "2019-09-24T00:42:00Z".parse().unwrap();
+            match parse(text, now) {
+                Ok(at) => assert_eq!((text, time_text(at)), ("24", "1970-01-01T00:00:24Z".into())),
+                Err(error) => assert!(format!("{error}").contains("24h"), "{text}: {error}"),
+            }
+        }
+    }
+}
