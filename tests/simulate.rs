@@ -242,11 +242,11 @@ async fn a_demo_fleet_fills_sqlite_and_plays_its_night_quickly() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_devices_fill_postgres_quickly() {
+async fn a_hundred_thousand_devices_fill_postgres_and_live_there_quickly() {
     let Some(server) = Postgres::start(&[]) else { return };
     let url = server.url("postgres", server.create_database("fleet"));
     let started = Instant::now();
-    let life = Life::new(Settings::new(5, 100_000, 1_500, 200), Time::UNIX_EPOCH);
+    let mut life = Life::new(Settings::new(5, 100_000, 1_500, 200), Time::UNIX_EPOCH);
     println!("100,000 devices generated: {:?}", started.elapsed());
     let mut database = FleetDatabase::create(&url).await.expect("an empty database");
     let started = Instant::now();
@@ -259,6 +259,24 @@ async fn a_hundred_thousand_devices_fill_postgres_quickly() {
     assert_same(&mut reader, &life, "the fill").await;
     let next = server.psql_in("fleet", "SELECT nextval(pg_get_serial_sequence('device', 'id'))");
     assert_eq!(next, "100001");
+
+    let batch = Act::PinToRunningBatch { devices: 5_000 };
+    for act in [None, Some(batch.clone()), Some(batch), None, Some(Act::UnpinEverything), None] {
+        let started = Instant::now();
+        let rows = match &act {
+            Some(act) => {
+                let changes = life.act(act);
+                database.act(act, &changes, life.now()).await.expect("acts can be done")
+            }
+            None => {
+                let changes = life.live_until(life.now() + TimeDelta::seconds(2));
+                database.apply(&changes, life.now()).await.expect("changes can be applied");
+                changes.len() as u64
+            }
+        };
+        println!("{act:?} wrote {rows} rows: {:?}", started.elapsed());
+    }
+    assert_same(&mut reader, &life, "two seconds after a mass unpin").await;
 }
 
 #[tokio::test]

@@ -148,6 +148,13 @@ impl Device {
         self.vpn_connected || self.heartbeat == Heartbeat::Online
     }
 
+    /// It downloads or starts a release, or did when it was last heard of.
+    pub fn update_is_in_progress(&self) -> bool {
+        let status = self.update_status;
+        matches!(status, Some(UpdateStatus::Downloading | UpdateStatus::ApplyingChanges))
+            || self.download_progress.is_some()
+    }
+
     fn key(&self) -> CohortKey {
         CohortKey { pinned: self.pinned, running: self.running }
     }
@@ -155,17 +162,13 @@ impl Device {
     /// This device as a cohort of one.
     fn cohort(&self) -> Cohort {
         let heartbeat_online = self.heartbeat == Heartbeat::Online;
-        let status = self.update_status;
-        let in_progress =
-            matches!(status, Some(UpdateStatus::Downloading | UpdateStatus::ApplyingChanges))
-                || self.download_progress.is_some();
         Cohort {
             devices: 1,
             online: u64::from(self.is_online()),
             vpn_connected: u64::from(self.vpn_connected),
             heartbeat_online: u64::from(heartbeat_online),
             mismatch: u64::from(self.vpn_connected != heartbeat_online),
-            updating: u64::from(self.is_online() && in_progress),
+            updating: u64::from(self.is_online() && self.update_is_in_progress()),
             appeared: 0,
         }
     }

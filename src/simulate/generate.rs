@@ -99,7 +99,7 @@ fn add_applications(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance)
 fn add_releases(fleet: &mut Fleet, chance: &mut Chance) {
     let ids: Vec<i64> = fleet.applications().iter().map(|application| application.id).collect();
     for application in ids {
-        for _ in 0..3 + chance.below(6) {
+        for _ in 0..4 + chance.below(8) {
             let id = fleet.release_id_issued_max() + 1;
             fleet.apply(&RowChange::ReleaseInserted(Release { id, application }));
         }

@@ -47,6 +47,9 @@ const UNNOTICED_SHARE: f64 = 0.01;
 /// The most devices that one customer provisions in one go.
 const PROVISIONED_AT_ONCE_MAX: u64 = 40;
 
+/// The most applications that one owner ships a release to in one go.
+const ROLLED_OUT_AT_ONCE_MAX: u64 = 20;
+
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// A fleet that lives.
@@ -198,9 +201,8 @@ impl Life {
 
     fn provision_delete_and_move(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let devices = self.fleet.device_count() as f64;
-        // A heavy tail cut at `max` has the mean 1 + 1/2 + … + 1/max.
-        let batch_mean: f64 = (1..=PROVISIONED_AT_ONCE_MAX).map(|size| 1.0 / size as f64).sum();
-        let batches = self.settings.devices_added_per_day * devices * days / batch_mean;
+        let added = self.settings.devices_added_per_day * devices * days;
+        let batches = added / heavy_tail_mean(PROVISIONED_AT_ONCE_MAX);
         for _ in 0..self.chance.poisson(batches) {
             let chosen = choose_application(&self.fleet, &mut self.chance);
             let Some(application) = chosen else { continue };
@@ -217,27 +219,35 @@ impl Life {
         let moved = self.settings.devices_moved_per_day * devices * days;
         for _ in 0..self.chance.poisson(moved) {
             let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
-            let Some(application) = self.sibling(device.application) else { continue };
+            let siblings = self.siblings(device.application);
+            let Some(application) = self.chance.pick(&siblings).copied() else { continue };
             self.apply(RowChange::Moved { device: device.id, application }, changes);
         }
     }
 
-    /// Another application of the same owner.
-    fn sibling(&mut self, application: i64) -> Option<i64> {
-        let owner = self.fleet.application(application)?.organization;
-        let others = self.fleet.applications().iter();
-        let others =
-            others.filter(|it| it.organization == owner && it.id != application && !it.is_host);
-        let others: Vec<i64> = others.map(|it| it.id).collect();
-        self.chance.pick(&others).copied()
+    /// The other applications of the same owner.
+    fn siblings(&self, application: i64) -> Vec<i64> {
+        let owner = self.fleet.application(application).map(|it| it.organization);
+        let others = self
+            .fleet
+            .applications()
+            .iter()
+            .filter(|it| Some(it.organization) == owner && it.id != application && !it.is_host);
+        others.map(|it| it.id).collect()
     }
 
     fn roll_out(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let a_day =
             self.settings.rollouts_per_application_per_day * self.settings.applications as f64;
-        for _ in 0..self.chance.poisson(a_day * days) {
-            let application = self.chance.below(self.settings.applications) as i64 + 1;
-            changes.extend(self.fleet.retarget_application(application));
+        let rollouts = a_day * days / heavy_tail_mean(ROLLED_OUT_AT_ONCE_MAX);
+        for _ in 0..self.chance.poisson(rollouts) {
+            let first = self.chance.below(self.settings.applications) as i64 + 1;
+            changes.extend(self.fleet.retarget_application(first));
+            let further = self.chance.heavy_tail(ROLLED_OUT_AT_ONCE_MAX) as usize - 1;
+            let siblings = self.siblings(first);
+            for application in self.chance.sample(siblings, further) {
+                changes.extend(self.fleet.retarget_application(application));
+            }
         }
     }
 
@@ -275,12 +285,13 @@ impl Life {
         }
     }
 
-    /// A connected device that is pending and does nothing about it will ask at its next poll.
+    /// A connected device that is pending and does nothing about it will ask at its next poll, and so
+    /// will one that was cut off in an update that it no longer needs.
     fn plan(&mut self, id: i64) {
         let Some(device) = self.fleet.device(id) else { return };
         let will_ask = device.habit == Habit::Ordinary
             && device.is_online()
-            && self.fleet.is_pending(device)
+            && (self.fleet.is_pending(device) || device.update_is_in_progress())
             && !self.updates.contains_key(&id);
         if will_ask {
             let wait_ms = (self.chance.between(0.0, POLL_SECONDS) * 1e3) as i64;
@@ -327,6 +338,9 @@ impl Life {
         };
         match (stage, target) {
             (Stage::Asking, Some(target)) => self.ask_for_delta(device, target, at_ms, changes),
+            (Stage::Asking, None) if device.update_is_in_progress() => {
+                self.apply(step(UpdateStatus::Aborted, None), changes);
+            }
             (Stage::Asking, None) => (),
             (Stage::Downloading { target: aim, left_ms }, Some(target)) if aim == target => {
                 if left_ms > 0 {
@@ -393,6 +407,11 @@ impl Life {
         let wobble = self.chance.between(0.95, 1.05);
         self.egress_bytes += device_seconds * DEVICE_BYTES_PER_SECOND * wobble;
     }
+}
+
+/// The mean of `Chance::heavy_tail(max)`.
+fn heavy_tail_mean(max: u64) -> f64 {
+    (1..=max).map(|size| 1.0 / size as f64).sum()
 }
 
 /// A device that was just provisioned: connected, and running nothing yet.

@@ -52,7 +52,8 @@ pub struct Settings {
     pub pin_acts_per_thousand_devices_per_day: f64,
     /// Share of acts on pins that cover every application of their organisation.
     pub organization_wide_act_share: f64,
-    /// New releases that become an application's target, for each application a day.
+    /// New releases that become an application's target, for each application a day. An owner with many
+    /// applications sometimes ships to several at once.
     pub rollouts_per_application_per_day: f64,
     /// New devices a day as a share of the fleet. They come in batches.
     pub devices_added_per_day: f64,
@@ -81,7 +82,7 @@ impl Settings {
             applications,
             organizations,
             pinned_share: 0.16,
-            dark_share: 0.04,
+            dark_share: 0.025,
             pin_acts_per_organization_per_day: 1.0,
             pin_acts_per_thousand_devices_per_day: 3.0,
             organization_wide_act_share: 0.005,
