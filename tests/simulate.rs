@@ -23,7 +23,8 @@ use crate::servers::postgres::Postgres;
 type CohortRow = (i64, i64, i64, i64, i64, i64, i64, i64);
 
 const COHORTS: &str = r#"
-SELECT CAST("belongs to-application" AS BIGINT), CAST(COALESCE("is pinned on-release", -1) AS BIGINT),
+SELECT CAST("belongs to-application" AS BIGINT),
+CAST(COALESCE("is pinned on-release", -1) AS BIGINT),
 CAST(COALESCE("is running-release", -1) AS BIGINT), CAST(count(*) AS BIGINT),
 CAST(SUM(CASE WHEN "is online" THEN 1 ELSE 0 END) AS BIGINT),
 CAST(SUM(CASE WHEN "is connected to vpn" THEN 1 ELSE 0 END) AS BIGINT),

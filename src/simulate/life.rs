@@ -1,6 +1,7 @@
-//! Ordinary life, tick by tick: devices come and go, take updates over minutes and report; customers
-//! act; the delta service works. Every change of a row is given to the caller, so that a database can be
-//! driven along. Scripted acts come on top. Decides nothing about what is ordinary to an observer.
+//! Ordinary life, tick by tick: devices come and go, take updates over minutes and report;
+//! customers act; the delta service works. Every change of a row is given to the caller, so that a
+//! database can be driven along. Scripted acts come on top. Decides nothing about what is ordinary
+//! to an observer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use super::{
     delta::DeltaService,
     fleet::{Device, Fleet, Habit, Heartbeat, RowChange, UpdateStatus},
 };
-use crate::{fleet::Snapshot, series::Time};
+use crate::series::Time;
 
 /// A device learns of a new target when it next asks for its state: within this many seconds.
 const POLL_SECONDS: f64 = 300.0;
@@ -49,6 +50,10 @@ const PROVISIONED_AT_ONCE_MAX: u64 = 40;
 
 /// The most applications that one owner ships a release to in one go.
 const ROLLED_OUT_AT_ONCE_MAX: u64 = 20;
+
+/// Longer times are lived in steps of this many seconds: within one, the hour's rates hold and what
+/// changed is noticed at its end.
+const STEP_SECONDS_MAX: i64 = 60;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -137,10 +142,16 @@ impl Life {
 
     /// Lives on until `until` and gives what changed, in order. Does nothing if that is not later.
     pub fn live_until(&mut self, until: Time) -> Vec<RowChange> {
-        let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
-        if duration_s <= 0.0 {
-            return Vec::new();
+        let mut changes = Vec::new();
+        while self.now < until {
+            let step = (self.now + TimeDelta::seconds(STEP_SECONDS_MAX)).min(until);
+            self.live_step(step, &mut changes);
         }
+        changes
+    }
+
+    fn live_step(&mut self, until: Time, all_changes: &mut Vec<RowChange>) {
+        let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
         let days = duration_s / SECONDS_PER_DAY;
         let busy_days = days * activity(until.hour());
         let mut changes = Vec::new();
@@ -154,7 +165,7 @@ impl Life {
         self.update_devices(until.timestamp_millis(), &mut changes);
         self.delta.advance(until.timestamp_millis());
         self.count_traffic(duration_s);
-        changes
+        all_changes.append(&mut changes);
     }
 
     fn apply(&mut self, change: RowChange, changes: &mut Vec<RowChange>) {
@@ -162,8 +173,9 @@ impl Life {
         changes.push(change);
     }
 
-    /// Devices connect and disconnect at constant rates, connecting more by day. Candidates are drawn
-    /// at the higher of both rates from all devices and kept with the share of their own rate.
+    /// Devices connect and disconnect at constant rates, connecting more by day. Candidates are
+    /// drawn at the higher of both rates from all devices and kept with the share of their own
+    /// rate.
     fn come_and_go(&mut self, days: f64, until: Time, changes: &mut Vec<RowChange>) {
         let going = 24.0 / self.settings.online_hours;
         let daylight = 0.75 + 0.25 * activity(until.hour());
@@ -285,8 +297,8 @@ impl Life {
         }
     }
 
-    /// A connected device that is pending and does nothing about it will ask at its next poll, and so
-    /// will one that was cut off in an update that it no longer needs.
+    /// A connected device that is pending and does nothing about it will ask at its next poll, and
+    /// so will one that was cut off in an update that it no longer needs.
     fn plan(&mut self, id: i64) {
         let Some(device) = self.fleet.device(id) else { return };
         let will_ask = device.habit == Habit::Ordinary
@@ -428,69 +440,5 @@ fn new_device(id: i64, application: i64) -> Device {
         update_status: None,
         download_progress: None,
         habit: Habit::Ordinary,
-    }
-}
-
-/// One sample of a simulated recording.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// When.
-    pub at: Time,
-    /// The fleet's cohorts.
-    pub snapshot: Snapshot,
-    /// What Prometheus would say: see `Life::metrics`.
-    pub metrics: BTreeMap<String, f64>,
-    /// Rows of `device` written so far.
-    pub device_rows_written: u64,
-}
-
-/// A simulated recording: a life sampled at an interval, with acts at given times.
-#[derive(Clone, Debug)]
-pub struct Run {
-    life: Life,
-    interval: TimeDelta,
-    end: Time,
-    /// Latest first.
-    script: Vec<(Time, Act)>,
-    next: Time,
-    device_id_max: Option<i64>,
-}
-
-impl Run {
-    /// Samples `life` from its present to `end`, both included. An act at the instant of a sample is
-    /// seen by that sample; acts before the life's present are left out.
-    pub fn new(life: Life, interval: TimeDelta, end: Time, mut script: Vec<(Time, Act)>) -> Run {
-        assert!(interval > TimeDelta::zero(), "samples have a positive interval: {interval}");
-        script.retain(|(at, _)| *at >= life.now());
-        script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let next = life.now();
-        Run { life, interval, end, script, next, device_id_max: None }
-    }
-
-    /// The life as of the latest sample.
-    pub fn life(&self) -> &Life {
-        &self.life
-    }
-}
-
-impl Iterator for Run {
-    type Item = Sample;
-
-    fn next(&mut self) -> Option<Sample> {
-        let at = self.next;
-        if at > self.end {
-            return None;
-        }
-        while let Some((act_at, act)) = self.script.pop_if(|(act_at, _)| *act_at <= at) {
-            self.life.live_until(act_at);
-            self.life.act(&act);
-        }
-        self.life.live_until(at);
-        self.next = at + self.interval;
-        let fleet = self.life.fleet();
-        let snapshot = fleet.snapshot(at, self.device_id_max);
-        self.device_id_max = Some(snapshot.device_id_max);
-        let device_rows_written = fleet.device_rows_written();
-        Some(Sample { at, snapshot, metrics: self.life.metrics(), device_rows_written })
     }
 }
