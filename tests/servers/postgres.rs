@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one's own: a fresh cluster in a temporary directory, started on a free
-//! port and removed on drop. Knows nothing of the fleet's tables.
+//! A PostgreSQL server of one's own: a fresh cluster in a temporary directory, started on a free port
+//! and removed on drop. Knows nothing of the fleet's tables.
 
 use std::{
     fs,
@@ -13,8 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long a server may take from its start to its first answer, and to its end, on a busy
-/// machine.
+/// How long a server may take from its start to its first answer, and to its end, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether a server is ready, or gone.
@@ -27,8 +26,8 @@ const START_ATTEMPTS_MAX: u32 = 5;
 const DIRECTORY_LENGTH_MAX: usize = 50;
 
 /// A running server. Its superuser is `postgres`, everybody is trusted, `pg_stat_statements` is
-/// preloaded and part of every database. Keep it in a variable of the test, not in a static:
-/// statics are never dropped, and the server would stay.
+/// preloaded and part of every database. Keep it in a variable of the test, not in a static: statics
+/// are never dropped, and the server would stay.
 pub(crate) struct Postgres {
     child: Child,
     port: u16,
@@ -37,9 +36,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server with further `settings` (`"max_connections=20"`), which win over ours.
-    /// `None` if PostgreSQL is not installed, which is said on standard error, and is a failure
-    /// under `CI`.
+    /// Starts a server with further `settings` (`"max_connections=20"`), which win over ours. `None`
+    /// if PostgreSQL is not installed, which is said on standard error, and is a failure under `CI`.
     pub(crate) fn start(settings: &[&str]) -> Option<Postgres> {
         let Some(binaries) = binaries() else {
             let missing = "PostgreSQL's initdb and postgres are neither in PATH nor in \
@@ -85,8 +83,8 @@ impl Postgres {
         self.psql_in("postgres", sql)
     }
 
-    /// Runs statements in `database` as superuser and returns their rows: a line each, columns
-    /// parted by `|`, no headings. Panics with the server's words if one fails.
+    /// Runs statements in `database` as superuser and returns their rows: a line each, columns parted
+    /// by `|`, no headings. Panics with the server's words if one fails.
     pub(crate) fn psql_in(&self, database: &str, sql: &str) -> String {
         let output = self.psql_output(database, sql);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -116,8 +114,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared
-        // memory is released, which SIGKILL would not do.
+        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared memory
+        // is released, which SIGKILL would not do.
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").args(["-QUIT", &pid]).status();
         let deadline = Instant::now() + DEADLINE;
