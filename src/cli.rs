@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
-use crate::{config::DEFAULT_LISTEN, recording, series::Time};
+use crate::{clock::Clock, config::DEFAULT_LISTEN, series::Time, serve::since};
 
 /// Faster than this and a minute of the story is shorter than a sample takes.
 const DEMO_SPEED_MAX: f64 = 600.0;
@@ -31,12 +31,20 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log, on standard error")]
 pub struct LogOptions {
-    /// Log this level and what is graver
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
-    pub log_level: LogLevel,
+    /// Log this level and what is graver [default: info; error in the demo, which tells its story]
+    #[arg(long = "log.level", value_name = "LEVEL", global = true)]
+    pub log_level: Option<LogLevel>,
     /// Log for people or for machines
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
+}
+
+impl LogOptions {
+    /// The level asked for, or what suits the command.
+    pub fn level_for(&self, command: &Command) -> LogLevel {
+        let quiet = matches!(command, Command::Demo(_));
+        self.log_level.unwrap_or(if quiet { LogLevel::Error } else { LogLevel::Info })
+    }
 }
 
 /// How much is logged.
@@ -244,7 +252,8 @@ pub struct IncidentId {
 /// Options of `export`.
 #[derive(Args, Clone, Debug)]
 pub struct ExportOptions {
-    /// From this instant on: RFC 3339, `YYYY-MM-DD[ hh:mm:ss]` in UTC, or Unix seconds
+    /// From this instant on: RFC 3339, `YYYY-MM-DD[ hh:mm:ss]` in UTC, Unix seconds, or how long ago,
+    /// as in 24h
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub since: Time,
     /// Read the store that this configuration names, whether or not its daemon runs [default: ask
@@ -283,11 +292,7 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 }
 
 fn parse_time(text: &str) -> Result<Time, String> {
-    recording::parse_time(text).ok_or_else(|| {
-        "write it as 2019-09-23T22:12:00Z, 2019-09-23, \"2019-09-23 22:12:00\" (UTC), or Unix \
-         seconds"
-            .to_owned()
-    })
+    since::parse(text, Clock::System.now()).map_err(|error| error.to_string())
 }
 
 /// Ids become part of a URL's path.

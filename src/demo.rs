@@ -1,1 +1,273 @@
-//! To come.
+//! `headwater demo`: the night of 23 September 2019 on a simulated fleet, with the daemon on it exactly
+//! as `run` would have it: the same sources, pipeline, store, notifier and pages, on a clock that runs
+//! faster. Only the pager is the terminal.
+
+mod pager;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, Result};
+use chrono::TimeDelta;
+use rand::random;
+use tokio::net::TcpListener;
+
+use crate::{
+    cli::DemoOptions,
+    clock::Clock,
+    config::Config,
+    daemon::{self, Shutdown},
+    diagnose::texts::{count, hms},
+    series::Time,
+    simulate::{
+        Settings,
+        database::FleetDatabase,
+        life::Life,
+        night::{Moment, Night, RECOGNISED_AFTER},
+        prometheus::Scraped,
+    },
+};
+use pager::Pager;
+
+/// The simulated fleet lives in steps of this length, in its own time.
+const STEP: TimeDelta = TimeDelta::seconds(5);
+/// How long the story goes on after the alerts of 22:20, in the fleet's time.
+const TAIL: TimeDelta = TimeDelta::minutes(5);
+/// Between two lines on the fleet's state, in the fleet's time: in the evening, and in the night.
+const EVENING_LINE_S: i64 = 600;
+const NIGHT_LINE_S: i64 = 60;
+/// How much of the evening before the story the simulated Prometheus remembers.
+const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
+
+/// `headwater demo`.
+pub async fn run_command(options: &DemoOptions) -> Result<()> {
+    let seed = options.seed.unwrap_or_else(random);
+    let folder = Folder::new()?;
+    let mut stage = Stage::set(seed, options, &folder).await?;
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!("cannot serve on {}: choose another address with --listen", options.listen)
+    })?;
+    println!("Headwater demo, seed {seed} (--seed {seed} shows the same fleet again).");
+    println!(
+        "Pages: http://{}/   Fleet time runs {} times as fast.\n",
+        options.listen, options.speed
+    );
+    let shutdown = Shutdown::default();
+    let signals = daemon::on_signals(shutdown.clone())?;
+    let clock = Clock::scaled(stage.night.start, options.speed);
+    let config = stage.config(options)?;
+    let pager = stage.pager.clone();
+    let mut watching = std::pin::pin!(daemon::run(&config, listener, clock, shutdown.clone()));
+    let outcome = tokio::select! {
+        outcome = &mut watching => outcome,
+        told = stage.play(&clock, options.exit, &pager) => {
+            shutdown.soft.cancel();
+            let ended = watching.await;
+            told.and(ended)
+        }
+    };
+    signals.abort();
+    outcome
+}
+
+/// Everything around the daemon.
+struct Stage {
+    life: Life,
+    night: Night,
+    database: FleetDatabase,
+    fleet_url: String,
+    store_url: String,
+    scraped: Scraped,
+    prometheus: Server,
+    pager: Pager,
+    alerts: Server,
+}
+
+/// A helper server on a free port of the loopback interface.
+struct Server {
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+}
+
+impl Server {
+    async fn bind() -> Result<Server> {
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.context("no free port on the loopback")?;
+        let address = listener.local_addr().context("a bound listener has an address")?;
+        Ok(Server { listener: Some(listener), address })
+    }
+
+    /// Serves until dropped.
+    async fn serve(listener: Option<TcpListener>, router: axum::Router) -> Result<()> {
+        let listener = listener.context("a server of the demo was started twice")?;
+        axum::serve(listener, router).await.context("a server of the demo failed")
+    }
+}
+
+impl Stage {
+    async fn set(seed: u64, options: &DemoOptions, folder: &Folder) -> Result<Stage> {
+        let settings = Settings::demo(seed);
+        eprintln!(
+            "Making a fleet of {} devices in {} applications of {} organisations …",
+            count(settings.devices as i64),
+            settings.applications,
+            settings.organizations
+        );
+        let fleet = crate::simulate::fleet::Fleet::generate(&settings);
+        let night = Night::new(&fleet, TAIL);
+        let mut life = Life::new(settings, night.start - REMEMBERED);
+        let scraped = Scraped::default();
+        while life.now() < night.start {
+            scraped.record(life.now(), life.metrics());
+            let next = life.now() + TimeDelta::seconds(15);
+            life.live_until(next);
+        }
+        let fleet_url = folder.url("fleet.db");
+        let mut database = FleetDatabase::create(&fleet_url).await?;
+        database.fill(life.fleet(), life.now()).await?;
+        Ok(Stage {
+            pager: Pager::new(&night, RECOGNISED_AFTER, format!("http://{}", options.listen)),
+            life,
+            night,
+            database,
+            fleet_url,
+            store_url: folder.url("headwater.db"),
+            scraped,
+            prometheus: Server::bind().await?,
+            alerts: Server::bind().await?,
+        })
+    }
+
+    /// The configuration, as a user would write it.
+    fn config(&self, options: &DemoOptions) -> Result<Config> {
+        let text = format!(
+            "fleet: demo\n\
+             listen: {}\n\
+             store: {}\n\
+             sources:\n\
+             \x20 - type: open_balena\n\
+             \x20   url: {}\n\
+             \x20 - type: prometheus\n\
+             \x20   url: http://{}\n\
+             \x20   signals:\n\
+             \x20     delta_queue: sum(delta_queue)\n\
+             \x20     delta_workers_busy: sum(delta_workers_busy)\n\
+             \x20     delta_requests_total: delta_requests_total\n\
+             \x20     delta_successes_total: delta_successes_total\n\
+             \x20     delta_failures_total: delta_failures_total\n\
+             \x20     delta_seconds_p95: delta_seconds_p95\n\
+             \x20     egress_bytes_total: egress_bytes_total\n\
+             \x20     api_requests_total: api_requests_total\n\
+             notify:\n\
+             \x20 alertmanager: [\"http://{}\"]\n",
+            options.listen,
+            self.store_url,
+            self.fleet_url,
+            self.prometheus.address,
+            self.alerts.address,
+        );
+        Ok(Config::parse(&text, "the demo's configuration", &|_| None)?)
+    }
+
+    /// Plays the night, with the servers around it, until the story has ended (or for ever).
+    async fn play(&mut self, clock: &Clock, exit: bool, pager: &Pager) -> Result<()> {
+        let prometheus = Server::serve(self.prometheus.listener.take(), self.scraped.router());
+        let alerts = Server::serve(self.alerts.listener.take(), pager.router(*clock));
+        tokio::select! {
+            failed = prometheus => failed,
+            failed = alerts => failed,
+            told = self.tell(clock, exit) => told,
+        }
+    }
+
+    async fn tell(&mut self, clock: &Clock, exit: bool) -> Result<()> {
+        let mut moments = self.night.moments.clone().into_iter().peekable();
+        let mut ended = false;
+        loop {
+            let next = self.life.now() + STEP;
+            clock.sleep_until(next).await;
+            while let Some(moment) = moments.next_if(|moment| moment.at <= next) {
+                self.live_until(moment.at).await?;
+                self.happen(&moment).await?;
+            }
+            self.live_until(next).await?;
+            self.scraped.record(next, self.life.metrics());
+            self.state_line(next);
+            if !ended && next >= self.night.end {
+                ended = true;
+                self.pager.conclude();
+                if exit {
+                    return Ok(());
+                }
+                println!("Life goes on; the pages are served until Ctrl-C.");
+            }
+        }
+    }
+
+    async fn live_until(&mut self, until: Time) -> Result<()> {
+        let changes = self.life.live_until(until);
+        self.database.apply(&changes, until).await
+    }
+
+    async fn happen(&mut self, moment: &Moment) -> Result<()> {
+        if !moment.narration.is_empty() {
+            println!("{}  {}", hms(moment.at), moment.narration);
+        }
+        if let Some(act) = &moment.act {
+            let changes = self.life.act(act);
+            self.database.act(act, &changes, moment.at).await?;
+        }
+        Ok(())
+    }
+
+    fn state_line(&self, at: Time) {
+        let is_night = self.night.moments.iter().any(|moment| {
+            moment.begins.is_some() && moment.at - TimeDelta::seconds(NIGHT_LINE_S) <= at
+        });
+        let every_s = if is_night { NIGHT_LINE_S } else { EVENING_LINE_S };
+        if at.timestamp() % every_s != 0 || at > self.night.end {
+            return;
+        }
+        let counts = self.life.fleet().snapshot(at, None).counts();
+        let metrics = self.life.metrics();
+        let number = |name: &str| {
+            let value = counts.get(name).or_else(|| metrics.get(name)).copied().unwrap_or(f64::NAN);
+            count(value as i64)
+        };
+        println!(
+            "{}    pinned {} of {} · updates pending {} over {} release pairs · delta queue {}",
+            hms(at),
+            number("devices_pinned"),
+            number("devices"),
+            number("pending_updates"),
+            number("pending_pairs"),
+            number("delta_queue"),
+        );
+    }
+}
+
+/// A folder for the two databases, gone with the demo.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Folder> {
+        let path = std::env::temp_dir().join(format!(
+            "headwater-demo-{}-{:08x}",
+            std::process::id(),
+            random::<u32>()
+        ));
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Folder(path))
+    }
+
+    fn url(&self, file: &str) -> String {
+        format!("sqlite://{}", self.0.join(file).display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A leftover in the temporary folder is no reason to fail.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -2,12 +2,14 @@
 
 use std::{env, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser as _;
 use headwater::{
-    check,
+    backtest, check,
     cli::{Cli, Command, LogFormat, LogOptions},
     config::ConfigError,
+    daemon, demo,
+    serve::client,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> ExitCode {
     // Exits by itself: 2 for a wrong command line, 0 for --help and --version.
     let cli = Cli::parse();
-    start_log(&cli.log);
+    start_log(&cli.log, &cli.command);
     match run(&cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<ConfigError>() => {
@@ -30,19 +32,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command: &Command) -> Result<()> {
+    let environment = |name: &str| env::var(name).ok();
     match command {
-        Command::Run(_) => bail!("not wired yet"),
-        Command::Check(options) => check::run(options, &|name| env::var(name).ok()).await,
-        Command::Demo(_) => bail!("not wired yet"),
-        Command::Backtest(_) => bail!("not wired yet"),
-        Command::Incidents(_) => bail!("not wired yet"),
-        Command::Export(_) => bail!("not wired yet"),
+        Command::Run(options) => daemon::run_command(options, &environment).await,
+        Command::Check(options) => check::run(options, &environment).await,
+        Command::Demo(options) => demo::run_command(options).await,
+        Command::Backtest(options) => backtest::run_command(options, &environment),
+        Command::Incidents(options) => client::incidents_command(options).await,
+        Command::Export(options) => client::export_command(options, &environment).await,
     }
 }
 
 /// Our own lines at the level asked for; of our libraries only what is grave.
-fn start_log(options: &LogOptions) {
-    let filter = EnvFilter::new(format!("warn,headwater={}", options.log_level.name()));
+fn start_log(options: &LogOptions, command: &Command) {
+    let level = options.level_for(command).name();
+    let filter = EnvFilter::new(format!("warn,headwater={level}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.init(),

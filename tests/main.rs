@@ -6,4 +6,5 @@ mod config;
 mod dashboards;
 mod notify;
 mod servers;
+mod simulate;
 mod tidy;

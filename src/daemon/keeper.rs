@@ -102,7 +102,12 @@ impl Keeper {
             Outcome::Failed(failure) => {
                 self.metrics.sample_failed(source, failure.reason);
                 if turn.failing.insert(source.clone()) {
-                    warn!(source, reason = failure.reason.label(), "no sample: {}", failure.message);
+                    warn!(
+                        source,
+                        reason = failure.reason.label(),
+                        "no sample: {}",
+                        failure.message
+                    );
                 }
             }
         }

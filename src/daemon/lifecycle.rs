@@ -84,19 +84,35 @@ impl Tasks {
         self.stops[Group::Http as usize].clone()
     }
 
-    pub(super) fn sampler(&mut self, name: &str, task: impl Future<Output = Result<()>> + Send + 'static) {
+    pub(super) fn sampler(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
         self.start(Group::Samplers, name, Box::pin(task));
     }
 
-    pub(super) fn keeper(&mut self, name: &str, task: impl Future<Output = Result<()>> + Send + 'static) {
+    pub(super) fn keeper(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
         self.start(Group::Keeper, name, Box::pin(task));
     }
 
-    pub(super) fn notifier(&mut self, name: &str, task: impl Future<Output = Result<()>> + Send + 'static) {
+    pub(super) fn notifier(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
         self.start(Group::Notifiers, name, Box::pin(task));
     }
 
-    pub(super) fn http(&mut self, name: &str, task: impl Future<Output = Result<()>> + Send + 'static) {
+    pub(super) fn http(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
         self.start(Group::Http, name, Box::pin(task));
     }
 
@@ -144,7 +160,8 @@ impl Tasks {
                         if ended > group {
                             outcome = Err(anyhow!("the task {name} ended before its turn"));
                         }
-                        outcome = outcome.and(result.with_context(|| format!("the task {name} failed")));
+                        outcome =
+                            outcome.and(result.with_context(|| format!("the task {name} failed")));
                     }
                     Some(Err(panicked)) => return Err(anyhow!("a task panicked: {panicked}")),
                     None => return outcome,

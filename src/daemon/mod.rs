@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use lifecycle::Shutdown;
+pub use lifecycle::{Shutdown, on_signals};
 
 use crate::{
     cli::RunOptions,
@@ -69,7 +69,7 @@ pub async fn run_command(
         format!("cannot listen on {}: is another daemon there? (`listen`)", config.listen)
     })?;
     let shutdown = Shutdown::default();
-    let signals = lifecycle::on_signals(shutdown.clone())?;
+    let signals = on_signals(shutdown.clone())?;
     let outcome = run(&config, listener, Clock::System, shutdown).await;
     signals.abort();
     outcome
@@ -87,8 +87,7 @@ pub async fn run(
     let state = store.load_state().await?;
     let sources = connect(config, &clock)?;
     let names = config.sources.iter().map(|source| source.name.as_str());
-    let metrics =
-        Arc::new(Metrics::new(names, config.interval, env!("CARGO_PKG_VERSION")));
+    let metrics = Arc::new(Metrics::new(names, config.interval, env!("CARGO_PKG_VERSION")));
     let restored = state.is_some();
     let pipeline = Pipeline::new(config.pipeline_settings(), state.unwrap_or_else(State::default));
     metrics.incidents_restored(pipeline.incidents());
@@ -131,7 +130,8 @@ pub async fn run(
             Ok(())
         });
     }
-    let mut keeper = Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
+    let mut keeper =
+        Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
     let sources = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT).await;
     let keeping = keeper.run(observed, commanded, tasks.keeper_stops());
     tasks.keeper("pipeline", keeping);
@@ -246,7 +246,10 @@ impl Keeper {
                     continue;
                 }
                 Err(_) => {
-                    warn!(source = source.name(), "starting without its history: no answer in time");
+                    warn!(
+                        source = source.name(),
+                        "starting without its history: no answer in time"
+                    );
                     continue;
                 }
             };

@@ -16,7 +16,9 @@ use url::Url;
 
 use super::words;
 use crate::{
-    config::Secret,
+    cli::{ExportOptions, IncidentsAction, IncidentsOptions},
+    config::{Config, Secret},
+    http,
     report::{
         self, ErrorJson, IncidentDetailJson, IncidentJson, IncidentsJson, Instant, time_text,
     },
@@ -26,6 +28,37 @@ use crate::{
 
 /// An export of months takes its time; a daemon that stalls for longer is given up.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How long the daemon may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `headwater incidents`.
+pub async fn incidents_command(options: &IncidentsOptions) -> Result<()> {
+    let token = options.daemon.token.clone().map(Secret::new);
+    let api = Api::new(options.daemon.url.clone(), token, http::client(ANSWER_TIMEOUT)?);
+    let text = match &options.action {
+        None | Some(IncidentsAction::List) => list_text(&api.incidents().await?),
+        Some(IncidentsAction::Show(which)) => show_text(&api.incident(&which.id).await?),
+        Some(IncidentsAction::Accept(which)) => show_text(&api.accept(&which.id).await?),
+        Some(IncidentsAction::Reject(which)) => show_text(&api.reject(&which.id).await?),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write the answer")
+}
+
+/// `headwater export`.
+pub async fn export_command(
+    options: &ExportOptions,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
+    let mut output = std::io::stdout();
+    let Some(path) = &options.config else {
+        let api = Api::new(options.url.clone(), None, http::client(ANSWER_TIMEOUT)?);
+        return api.export(options.since, &mut output).await;
+    };
+    let config = Config::load(path, environment)?;
+    let store = Store::open_to_read(&config.store).await?;
+    export_store(&store, options.since, &mut output).await
+}
 
 /// A running daemon.
 #[derive(Clone, Debug)]

@@ -1,32 +1,21 @@
 //! Times as people type them.
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, NaiveDateTime, TimeDelta};
+use chrono::TimeDelta;
 
-use crate::series::Time;
+use crate::{config, recording, series::Time};
 
 /// Reads an instant: RFC 3339, `YYYY-MM-DD hh:mm:ss` (or only the date) in UTC, Unix seconds, or a
 /// duration (`90s`, `30m`, `24h`, `7d`, `2w`) before `now`.
 pub fn parse(text: &str, now: Time) -> Result<Time> {
     let text = text.trim();
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.to_utc());
-    }
-    for padded in [text.to_owned(), format!("{text} 00:00:00")] {
-        if let Ok(at) = NaiveDateTime::parse_from_str(&padded, "%Y-%m-%d %H:%M:%S%.f") {
-            return Ok(at.and_utc());
-        }
-    }
-    let out_of_range = || format!("the time {text:?} is out of range");
-    if let Ok(seconds) = text.parse::<f64>() {
-        let ms = (seconds * 1000.0).round();
-        if !ms.is_finite() {
-            bail!(out_of_range());
-        }
-        return DateTime::from_timestamp_millis(ms as i64).with_context(out_of_range);
+    if let Some(at) = recording::parse_time(text) {
+        return Ok(at);
     }
     if let Some(ago) = duration(text) {
-        return now.checked_sub_signed(ago).with_context(out_of_range);
+        return now
+            .checked_sub_signed(ago)
+            .with_context(|| format!("the time {text:?} is out of range"));
     }
     bail!(
         "{text:?} is not a time: write 2019-09-23T22:14:00Z, \"2019-09-23 22:14:00\", Unix \
@@ -34,18 +23,13 @@ pub fn parse(text: &str, now: Time) -> Result<Time> {
     )
 }
 
+/// As in the configuration, and in weeks.
 fn duration(text: &str) -> Option<TimeDelta> {
-    let unit = text.chars().next_back()?;
-    let amount: i64 = text.strip_suffix(unit)?.parse().ok().filter(|amount| *amount >= 0)?;
-    let unit_s = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        'w' => 7 * 24 * 60 * 60,
-        _ => return None,
-    };
-    TimeDelta::try_seconds(amount.checked_mul(unit_s)?)
+    let weeks = text.strip_suffix('w').and_then(|weeks| weeks.parse::<i64>().ok());
+    if let Some(weeks) = weeks.filter(|weeks| *weeks >= 0) {
+        return TimeDelta::try_weeks(weeks);
+    }
+    TimeDelta::from_std(config::parse_duration(text)?).ok()
 }
 
 #[cfg(test)]

@@ -84,9 +84,9 @@ impl Fleet {
         }
     }
 
-    /// Pins every device to the release that it runs. Devices that run nothing, or a release that was
-    /// deleted, stay as they are: the pin's foreign key would not have it. All others are written, those
-    /// too that were pinned so before.
+    /// Pins every device to the release that it runs. Devices that run nothing, or a release that
+    /// was deleted, stay as they are: the pin's foreign key would not have it. All others are
+    /// written, those too that were pinned so before.
     pub fn pin_everything_to_running(&mut self) -> Vec<RowChange> {
         let ids = self.ids(|fleet, device| fleet.runs_an_existing_release(device));
         self.pin_to_running(&ids)

@@ -1,5 +1,6 @@
-//! Chance from a seed, to the bit the same on every machine: the generator's stream is stable, and the
-//! distributions below use only operations whose rounding IEEE 754 fixes (no logarithm, no power).
+//! Chance from a seed, to the bit the same on every machine: the generator's stream is stable, and
+//! the distributions below use only operations whose rounding IEEE 754 fixes (no logarithm, no
+//! power).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -90,8 +91,8 @@ impl Chance {
     }
 }
 
-/// exp(-x) for 0 <= x <= `POISSON_PART_MAX`: the Taylor series of exp(-x / 256), squared eight times.
-/// The platform's own `exp` may differ in its last bit, and one bit can change a life.
+/// exp(-x) for 0 <= x <= `POISSON_PART_MAX`: the Taylor series of exp(-x / 256), squared eight
+/// times. The platform's own `exp` may differ in its last bit, and one bit can change a life.
 fn exp_of_minus(x: f64) -> f64 {
     let step = -x / 256.0;
     let tail = 1.0 / 6.0 + step * (1.0 / 24.0 + step / 120.0);

@@ -1,5 +1,5 @@
-//! What customers do to their own devices: pin, unpin, move pins, ship releases. Most of it touches one
-//! device; rarely it covers all applications of an organisation. All of it is lawful.
+//! What customers do to their own devices: pin, unpin, move pins, ship releases. Most of it touches
+//! one device; rarely it covers all applications of an organisation. All of it is lawful.
 
 use super::{
     Settings,
@@ -10,8 +10,8 @@ use super::{
 /// Of the acts on pins, the share that moves existing pins to another release.
 const REPIN_SHARE: f64 = 0.2;
 
-/// Of the other acts, the share that unpins while the fleet has as many pins as its settings say. It
-/// follows the share of pinned devices, so that the fleet neither fills with pins nor runs out.
+/// Of the other acts, the share that unpins while the fleet has as many pins as its settings say.
+/// It follows the share of pinned devices, so that the fleet neither fills with pins nor runs out.
 const UNPIN_SHARE: f64 = 0.5;
 
 /// How often another application is tried when the first has no device for the act.
@@ -63,8 +63,8 @@ pub(super) fn act_on_pins(
     changes
 }
 
-/// An application chosen half by its devices, half evenly over organisations: big customers act more
-/// often, small ones are many.
+/// An application chosen half by its devices, half evenly over organisations: big customers act
+/// more often, small ones are many.
 pub(super) fn choose_application(fleet: &Fleet, chance: &mut Chance) -> Option<i64> {
     if chance.happens(0.5) {
         let device = choose_device(fleet, chance)?;

@@ -1,12 +1,13 @@
-//! The delta service: generates the binary difference of two releases, once for each distinct pair, by
-//! a queue and a fixed number of workers. Its load follows from the pairs that devices ask for and from
-//! nothing else.
+//! The delta service: generates the binary difference of two releases, once for each distinct pair,
+//! by a queue and a fixed number of workers. Its load follows from the pairs that devices ask for
+//! and from nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Settings, chance::Chance};
 
-/// What one delta job makes: for an application, the way from a release (none: from nothing) to another.
+/// What one delta job makes: for an application, the way from a release (none: from nothing) to
+/// another.
 pub type Pair = (i64, Option<i64>, i64);
 
 /// The shortest job; the average is twice as long, because durations have a heavy tail.
@@ -82,8 +83,8 @@ impl DeltaService {
         }
     }
 
-    /// A device asks for a delta at `at_ms`. True if it is there; otherwise it is generated, and the
-    /// device asks again later. Only the first to ask for a pair makes a job.
+    /// A device asks for a delta at `at_ms`. True if it is there; otherwise it is generated, and
+    /// the device asks again later. Only the first to ask for a pair makes a job.
     pub fn ask(&mut self, pair: Pair, at_ms: i64) -> bool {
         if self.cached.contains(&pair) {
             return true;
@@ -128,8 +129,8 @@ impl DeltaService {
         self.running.len()
     }
 
-    /// The service's metrics by their names in Headwater. `delta_seconds_p95` is missing while no job
-    /// has ended of late.
+    /// The service's metrics by their names in Headwater. `delta_seconds_p95` is missing while no
+    /// job has ended of late.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut metrics = BTreeMap::from([
             ("delta_requests_total".to_owned(), self.requests as f64),

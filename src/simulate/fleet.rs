@@ -1,7 +1,7 @@
 //! The simulated fleet as rows: organisations, applications, releases and devices, changed by row
-//! changes only, so that memory and database can be driven by the same list. Keeps the cohorts of each
-//! application up to date with every change: a snapshot costs as much as there are cohorts, not devices.
-//! Who changes what, and why, is in `acts` and `life`.
+//! changes only, so that memory and database can be driven by the same list. Keeps the cohorts of
+//! each application up to date with every change: a snapshot costs as much as there are cohorts,
+//! not devices. Who changes what, and why, is in `acts` and `life`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -148,6 +148,13 @@ impl Device {
         self.vpn_connected || self.heartbeat == Heartbeat::Online
     }
 
+    /// It downloads or starts a release, or did when it was last heard of.
+    pub fn update_is_in_progress(&self) -> bool {
+        let status = self.update_status;
+        matches!(status, Some(UpdateStatus::Downloading | UpdateStatus::ApplyingChanges))
+            || self.download_progress.is_some()
+    }
+
     fn key(&self) -> CohortKey {
         CohortKey { pinned: self.pinned, running: self.running }
     }
@@ -155,17 +162,13 @@ impl Device {
     /// This device as a cohort of one.
     fn cohort(&self) -> Cohort {
         let heartbeat_online = self.heartbeat == Heartbeat::Online;
-        let status = self.update_status;
-        let in_progress =
-            matches!(status, Some(UpdateStatus::Downloading | UpdateStatus::ApplyingChanges))
-                || self.download_progress.is_some();
         Cohort {
             devices: 1,
             online: u64::from(self.is_online()),
             vpn_connected: u64::from(self.vpn_connected),
             heartbeat_online: u64::from(heartbeat_online),
             mismatch: u64::from(self.vpn_connected != heartbeat_online),
-            updating: u64::from(self.is_online() && in_progress),
+            updating: u64::from(self.is_online() && self.update_is_in_progress()),
             appeared: 0,
         }
     }
@@ -298,8 +301,8 @@ impl Fleet {
         self.release_id_max
     }
 
-    /// Rows of `device` inserted, updated or deleted since the fleet was made: what the database counts
-    /// as `device_rows_written_total`, when it is driven by the same changes.
+    /// Rows of `device` inserted, updated or deleted since the fleet was made: what the database
+    /// counts as `device_rows_written_total`, when it is driven by the same changes.
     pub fn device_rows_written(&self) -> u64 {
         self.rows_written
     }
@@ -315,8 +318,8 @@ impl Fleet {
         target.is_some() && target != device.running
     }
 
-    /// What a read-only snapshot of the database would say at `at`. Devices above `appeared_above` are
-    /// counted as new.
+    /// What a read-only snapshot of the database would say at `at`. Devices above `appeared_above`
+    /// are counted as new.
     pub fn snapshot(&self, at: Time, appeared_above: Option<i64>) -> Snapshot {
         let mut applications = BTreeMap::new();
         for application in &self.applications {

@@ -34,12 +34,12 @@ const MISMATCH_SHARE: f64 = 0.01;
 /// Share of pins on a release that the device does not run (it is dark, or has not got there).
 const PIN_BEHIND_SHARE: f64 = 0.04;
 
-/// Of the pins that customers set together, the share on the application's present target; the others
-/// hold an older release.
+/// Of the pins that customers set together, the share on the application's present target; the
+/// others hold an older release.
 const PIN_ON_TARGET_SHARE: f64 = 0.35;
 
-/// No pins set together cover more than this share of the fleet, so that the share of pinned devices
-/// comes out close to its setting.
+/// No pins set together cover more than this share of the fleet, so that the share of pinned
+/// devices comes out close to its setting.
 const PIN_GROUP_SHARE_MAX: f64 = 0.01;
 
 /// A bound on drawing groups of pins, for fleets so small that most draws hit pinned devices.
@@ -75,8 +75,9 @@ fn add_organizations(fleet: &mut Fleet, settings: &Settings) {
     }
 }
 
-/// Every organisation has an application; the others go to organisations with weights 1/2, 1/3, 1/4, …,
-/// so that a few customers have many. The last two hold the releases of host OS and supervisor.
+/// Every organisation has an application; the others go to organisations with weights 1/2, 1/3,
+/// 1/4, …, so that a few customers have many. The last two hold the releases of host OS and
+/// supervisor.
 fn add_applications(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     let organizations = settings.organizations;
     let weights = Weights::new((0..organizations).map(|rank| 1.0 / (rank + 2) as f64));
@@ -99,7 +100,7 @@ fn add_applications(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance)
 fn add_releases(fleet: &mut Fleet, chance: &mut Chance) {
     let ids: Vec<i64> = fleet.applications().iter().map(|application| application.id).collect();
     for application in ids {
-        for _ in 0..3 + chance.below(6) {
+        for _ in 0..4 + chance.below(8) {
             let id = fleet.release_id_issued_max() + 1;
             fleet.apply(&RowChange::ReleaseInserted(Release { id, application }));
         }
@@ -111,8 +112,9 @@ fn add_releases(fleet: &mut Fleet, chance: &mut Chance) {
     }
 }
 
-/// Devices belong to applications with weights 1/2, 1/3, 1/4, … in an order that has nothing to do with
-/// who owns them, and to each at least one. Their ids are mixed: a fleet grows everywhere at once.
+/// Devices belong to applications with weights 1/2, 1/3, 1/4, … in an order that has nothing to do
+/// with who owns them, and to each at least one. Their ids are mixed: a fleet grows everywhere at
+/// once.
 fn add_devices(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     let count = settings.applications;
     let by_rank = chance.sample((1..=count as i64).collect(), count as usize);
@@ -180,8 +182,8 @@ fn furnish(
     device
 }
 
-/// Customers' own pins: most were set on one device, some on a group, some on a whole application, in
-/// applications chosen half by their size and half evenly.
+/// Customers' own pins: most were set on one device, some on a group, some on a whole application,
+/// in applications chosen half by their size and half evenly.
 fn add_pins(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     let wanted = (settings.pinned_share * settings.devices as f64) as u64;
     let group_max = ((settings.devices as f64 * PIN_GROUP_SHARE_MAX) as u64).max(1);
@@ -214,8 +216,8 @@ fn add_pins(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     }
 }
 
-/// Pins a device that has no pin and makes it run that release, as a rule. A pin that runs is no reason
-/// to be stuck.
+/// Pins a device that has no pin and makes it run that release, as a rule. A pin that runs is no
+/// reason to be stuck.
 fn pin(fleet: &mut Fleet, id: i64, release: i64, chance: &mut Chance) -> bool {
     let Some(device) = fleet.device(id).copied() else { return false };
     if device.pinned.is_some() || device.running.is_none() {

@@ -1,6 +1,7 @@
-//! Ordinary life, tick by tick: devices come and go, take updates over minutes and report; customers
-//! act; the delta service works. Every change of a row is given to the caller, so that a database can be
-//! driven along. Scripted acts come on top. Decides nothing about what is ordinary to an observer.
+//! Ordinary life, tick by tick: devices come and go, take updates over minutes and report;
+//! customers act; the delta service works. Every change of a row is given to the caller, so that a
+//! database can be driven along. Scripted acts come on top. Decides nothing about what is ordinary
+//! to an observer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use super::{
     delta::DeltaService,
     fleet::{Device, Fleet, Habit, Heartbeat, RowChange, UpdateStatus},
 };
-use crate::{fleet::Snapshot, series::Time};
+use crate::series::Time;
 
 /// A device learns of a new target when it next asks for its state: within this many seconds.
 const POLL_SECONDS: f64 = 300.0;
@@ -46,6 +47,13 @@ const UNNOTICED_SHARE: f64 = 0.01;
 
 /// The most devices that one customer provisions in one go.
 const PROVISIONED_AT_ONCE_MAX: u64 = 40;
+
+/// The most applications that one owner ships a release to in one go.
+const ROLLED_OUT_AT_ONCE_MAX: u64 = 20;
+
+/// Longer times are lived in steps of this many seconds: within one, the hour's rates hold and what
+/// changed is noticed at its end.
+const STEP_SECONDS_MAX: i64 = 60;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -134,10 +142,16 @@ impl Life {
 
     /// Lives on until `until` and gives what changed, in order. Does nothing if that is not later.
     pub fn live_until(&mut self, until: Time) -> Vec<RowChange> {
-        let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
-        if duration_s <= 0.0 {
-            return Vec::new();
+        let mut changes = Vec::new();
+        while self.now < until {
+            let step = (self.now + TimeDelta::seconds(STEP_SECONDS_MAX)).min(until);
+            self.live_step(step, &mut changes);
         }
+        changes
+    }
+
+    fn live_step(&mut self, until: Time, all_changes: &mut Vec<RowChange>) {
+        let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
         let days = duration_s / SECONDS_PER_DAY;
         let busy_days = days * activity(until.hour());
         let mut changes = Vec::new();
@@ -151,7 +165,7 @@ impl Life {
         self.update_devices(until.timestamp_millis(), &mut changes);
         self.delta.advance(until.timestamp_millis());
         self.count_traffic(duration_s);
-        changes
+        all_changes.append(&mut changes);
     }
 
     fn apply(&mut self, change: RowChange, changes: &mut Vec<RowChange>) {
@@ -159,8 +173,9 @@ impl Life {
         changes.push(change);
     }
 
-    /// Devices connect and disconnect at constant rates, connecting more by day. Candidates are drawn
-    /// at the higher of both rates from all devices and kept with the share of their own rate.
+    /// Devices connect and disconnect at constant rates, connecting more by day. Candidates are
+    /// drawn at the higher of both rates from all devices and kept with the share of their own
+    /// rate.
     fn come_and_go(&mut self, days: f64, until: Time, changes: &mut Vec<RowChange>) {
         let going = 24.0 / self.settings.online_hours;
         let daylight = 0.75 + 0.25 * activity(until.hour());
@@ -198,9 +213,8 @@ impl Life {
 
     fn provision_delete_and_move(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let devices = self.fleet.device_count() as f64;
-        // A heavy tail cut at `max` has the mean 1 + 1/2 + … + 1/max.
-        let batch_mean: f64 = (1..=PROVISIONED_AT_ONCE_MAX).map(|size| 1.0 / size as f64).sum();
-        let batches = self.settings.devices_added_per_day * devices * days / batch_mean;
+        let added = self.settings.devices_added_per_day * devices * days;
+        let batches = added / heavy_tail_mean(PROVISIONED_AT_ONCE_MAX);
         for _ in 0..self.chance.poisson(batches) {
             let chosen = choose_application(&self.fleet, &mut self.chance);
             let Some(application) = chosen else { continue };
@@ -217,27 +231,35 @@ impl Life {
         let moved = self.settings.devices_moved_per_day * devices * days;
         for _ in 0..self.chance.poisson(moved) {
             let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
-            let Some(application) = self.sibling(device.application) else { continue };
+            let siblings = self.siblings(device.application);
+            let Some(application) = self.chance.pick(&siblings).copied() else { continue };
             self.apply(RowChange::Moved { device: device.id, application }, changes);
         }
     }
 
-    /// Another application of the same owner.
-    fn sibling(&mut self, application: i64) -> Option<i64> {
-        let owner = self.fleet.application(application)?.organization;
-        let others = self.fleet.applications().iter();
-        let others =
-            others.filter(|it| it.organization == owner && it.id != application && !it.is_host);
-        let others: Vec<i64> = others.map(|it| it.id).collect();
-        self.chance.pick(&others).copied()
+    /// The other applications of the same owner.
+    fn siblings(&self, application: i64) -> Vec<i64> {
+        let owner = self.fleet.application(application).map(|it| it.organization);
+        let others = self
+            .fleet
+            .applications()
+            .iter()
+            .filter(|it| Some(it.organization) == owner && it.id != application && !it.is_host);
+        others.map(|it| it.id).collect()
     }
 
     fn roll_out(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let a_day =
             self.settings.rollouts_per_application_per_day * self.settings.applications as f64;
-        for _ in 0..self.chance.poisson(a_day * days) {
-            let application = self.chance.below(self.settings.applications) as i64 + 1;
-            changes.extend(self.fleet.retarget_application(application));
+        let rollouts = a_day * days / heavy_tail_mean(ROLLED_OUT_AT_ONCE_MAX);
+        for _ in 0..self.chance.poisson(rollouts) {
+            let first = self.chance.below(self.settings.applications) as i64 + 1;
+            changes.extend(self.fleet.retarget_application(first));
+            let further = self.chance.heavy_tail(ROLLED_OUT_AT_ONCE_MAX) as usize - 1;
+            let siblings = self.siblings(first);
+            for application in self.chance.sample(siblings, further) {
+                changes.extend(self.fleet.retarget_application(application));
+            }
         }
     }
 
@@ -275,12 +297,13 @@ impl Life {
         }
     }
 
-    /// A connected device that is pending and does nothing about it will ask at its next poll.
+    /// A connected device that is pending and does nothing about it will ask at its next poll, and
+    /// so will one that was cut off in an update that it no longer needs.
     fn plan(&mut self, id: i64) {
         let Some(device) = self.fleet.device(id) else { return };
         let will_ask = device.habit == Habit::Ordinary
             && device.is_online()
-            && self.fleet.is_pending(device)
+            && (self.fleet.is_pending(device) || device.update_is_in_progress())
             && !self.updates.contains_key(&id);
         if will_ask {
             let wait_ms = (self.chance.between(0.0, POLL_SECONDS) * 1e3) as i64;
@@ -327,6 +350,9 @@ impl Life {
         };
         match (stage, target) {
             (Stage::Asking, Some(target)) => self.ask_for_delta(device, target, at_ms, changes),
+            (Stage::Asking, None) if device.update_is_in_progress() => {
+                self.apply(step(UpdateStatus::Aborted, None), changes);
+            }
             (Stage::Asking, None) => (),
             (Stage::Downloading { target: aim, left_ms }, Some(target)) if aim == target => {
                 if left_ms > 0 {
@@ -395,6 +421,11 @@ impl Life {
     }
 }
 
+/// The mean of `Chance::heavy_tail(max)`.
+fn heavy_tail_mean(max: u64) -> f64 {
+    (1..=max).map(|size| 1.0 / size as f64).sum()
+}
+
 /// A device that was just provisioned: connected, and running nothing yet.
 fn new_device(id: i64, application: i64) -> Device {
     Device {
@@ -409,69 +440,5 @@ fn new_device(id: i64, application: i64) -> Device {
         update_status: None,
         download_progress: None,
         habit: Habit::Ordinary,
-    }
-}
-
-/// One sample of a simulated recording.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// When.
-    pub at: Time,
-    /// The fleet's cohorts.
-    pub snapshot: Snapshot,
-    /// What Prometheus would say: see `Life::metrics`.
-    pub metrics: BTreeMap<String, f64>,
-    /// Rows of `device` written so far.
-    pub device_rows_written: u64,
-}
-
-/// A simulated recording: a life sampled at an interval, with acts at given times.
-#[derive(Clone, Debug)]
-pub struct Run {
-    life: Life,
-    interval: TimeDelta,
-    end: Time,
-    /// Latest first.
-    script: Vec<(Time, Act)>,
-    next: Time,
-    device_id_max: Option<i64>,
-}
-
-impl Run {
-    /// Samples `life` from its present to `end`, both included. An act at the instant of a sample is
-    /// seen by that sample; acts before the life's present are left out.
-    pub fn new(life: Life, interval: TimeDelta, end: Time, mut script: Vec<(Time, Act)>) -> Run {
-        assert!(interval > TimeDelta::zero(), "samples have a positive interval: {interval}");
-        script.retain(|(at, _)| *at >= life.now());
-        script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let next = life.now();
-        Run { life, interval, end, script, next, device_id_max: None }
-    }
-
-    /// The life as of the latest sample.
-    pub fn life(&self) -> &Life {
-        &self.life
-    }
-}
-
-impl Iterator for Run {
-    type Item = Sample;
-
-    fn next(&mut self) -> Option<Sample> {
-        let at = self.next;
-        if at > self.end {
-            return None;
-        }
-        while let Some((act_at, act)) = self.script.pop_if(|(act_at, _)| *act_at <= at) {
-            self.life.live_until(act_at);
-            self.life.act(&act);
-        }
-        self.life.live_until(at);
-        self.next = at + self.interval;
-        let fleet = self.life.fleet();
-        let snapshot = fleet.snapshot(at, self.device_id_max);
-        self.device_id_max = Some(snapshot.device_id_max);
-        let device_rows_written = fleet.device_rows_written();
-        Some(Sample { at, snapshot, metrics: self.life.metrics(), device_rows_written })
     }
 }

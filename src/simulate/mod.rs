@@ -1,11 +1,11 @@
-//! A simulated fleet that the demo and the tests share: an ordinary life from a seed, scripted acts on
-//! top of it, a delta service whose load follows from the release pairs, and the database and the
-//! Prometheus API through which all of it is seen. Nothing here knows of detection or diagnosis.
+//! A simulated fleet that the demo and the tests share: an ordinary life from a seed, scripted acts
+//! on top of it, a delta service whose load follows from the release pairs, and the database and
+//! the Prometheus API through which all of it is seen. Nothing here knows of detection or
+//! diagnosis.
 //!
-//! The core (`chance`, `fleet`, `generate`, `acts`, `life`, `delta`, `night`) is pure: time comes as an
-//! argument, chance from the seed, and only additions, multiplications, divisions and square roots are
-//! used on floats, so that the same seed gives the same life on every machine. `database` and
-//! `prometheus` are the edge.
+//! Everything but `database` and `prometheus` is pure: time comes as an argument, chance from the
+//! seed, and only additions, multiplications, divisions and square roots are used on floats, so
+//! that the same seed gives the same life on every machine.
 
 pub mod chance;
 
@@ -17,9 +17,11 @@ pub mod acts;
 
 pub mod delta;
 
+pub mod customers;
+
 pub mod life;
 
-pub mod customers;
+pub mod run;
 
 pub mod night;
 
@@ -30,8 +32,8 @@ pub mod prometheus;
 #[cfg(test)]
 mod tests;
 
-/// What a fleet is like. The defaults describe a platform on an ordinary day; rates are averages over
-/// a day and follow the hour.
+/// What a fleet is like. The defaults describe a platform on an ordinary day; rates are averages
+/// over a day and follow the hour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The same seed gives the same life.
@@ -52,7 +54,8 @@ pub struct Settings {
     pub pin_acts_per_thousand_devices_per_day: f64,
     /// Share of acts on pins that cover every application of their organisation.
     pub organization_wide_act_share: f64,
-    /// New releases that become an application's target, for each application a day.
+    /// New releases that become an application's target, for each application a day. An owner with
+    /// many applications sometimes ships to several at once.
     pub rollouts_per_application_per_day: f64,
     /// New devices a day as a share of the fleet. They come in batches.
     pub devices_added_per_day: f64,
@@ -81,7 +84,7 @@ impl Settings {
             applications,
             organizations,
             pinned_share: 0.16,
-            dark_share: 0.04,
+            dark_share: 0.025,
             pin_acts_per_organization_per_day: 1.0,
             pin_acts_per_thousand_devices_per_day: 3.0,
             organization_wide_act_share: 0.005,

@@ -1,5 +1,5 @@
-//! The night of 23 September 2019 as a script: what happened when, as an engineer on call would tell it.
-//! Data only; whoever plays it does the acts and prints the lines.
+//! The night of 23 September 2019 as a script: what happened when, as an engineer on call would
+//! tell it. Data only; whoever plays it does the acts and prints the lines.
 
 use chrono::TimeDelta;
 
@@ -12,13 +12,16 @@ pub const MIGRATION_KEY: &str = "00094-sync-device-pins";
 /// How many runs the migration takes for the whole fleet.
 const MIGRATION_BATCHES: u64 = 20;
 
-/// The first run of the migration after its start, and the pace of the runs: the last comes just before
-/// 22:14.
+/// The first run of the migration after its start, and the pace of the runs: the last comes just
+/// before 22:14.
 const MIGRATION_FIRST_S: i64 = 20;
 const MIGRATION_PACE_S: i64 = 5;
 
 /// The ordinary life that is shown before the migration starts.
 const EVENING_MINUTES: i64 = 52;
+
+/// How long the demo watches after the alerts of 22:20, unless told otherwise.
+pub const TAIL: TimeDelta = TimeDelta::minutes(5);
 
 /// A moment of the night.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +32,8 @@ pub struct Moment {
     pub act: Option<Act>,
     /// A line for the terminal; empty if it goes without saying.
     pub narration: String,
-    /// The cause that begins here, by its id in the catalogue: what a page's delay is measured from.
+    /// The cause that begins here, by its id in the catalogue: what a page's delay is measured
+    /// from.
     pub begins: Option<&'static str>,
 }
 
@@ -46,7 +50,7 @@ pub struct Night {
 
 /// When the migration started.
 pub fn migration_start() -> Time {
-    // 2019-09-23T22:12:00Z in Unix seconds: valid by construction, and `test` says so.
+    // 2019-09-23T22:12:00Z.
     Time::UNIX_EPOCH + TimeDelta::seconds(1_569_276_720)
 }
 
@@ -67,7 +71,7 @@ impl Night {
         Night { start, moments, end: zero + TimeDelta::minutes(8) + tail }
     }
 
-    /// The acts with their times, for a `life::Run`.
+    /// The acts with their times, for a `run::Run`.
     pub fn script(&self) -> Vec<(Time, Act)> {
         let acts = self.moments.iter();
         acts.filter_map(|moment| Some((moment.at, moment.act.clone()?))).collect()
@@ -166,7 +170,8 @@ mod tests {
     use super::*;
     use crate::simulate::{
         Settings,
-        life::{Life, Run, Sample},
+        life::Life,
+        run::{Run, Sample},
     };
 
     #[test]

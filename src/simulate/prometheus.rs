@@ -1,6 +1,6 @@
-//! A stand-in for the Prometheus that scrapes the services around the fleet: the two query endpoints of
-//! its HTTP API, as far as a query is a metric's name or the sum of one. Keeps a bounded history. It is
-//! told the values; where they come from is in `life`.
+//! A stand-in for the Prometheus that scrapes the services around the fleet: the two query
+//! endpoints of its HTTP API, as far as a query is a metric's name or the sum of one. Keeps a
+//! bounded history. It is told the values; where they come from is in `life`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -49,8 +49,8 @@ impl Scraped {
         }
     }
 
-    /// `/api/v1/query` and `/api/v1/query_range`, by GET and POST. An instant query without a time is
-    /// answered as of the latest sample: this Prometheus has no clock of its own.
+    /// `/api/v1/query` and `/api/v1/query_range`, by GET and POST. An instant query without a time
+    /// is answered as of the latest sample: this Prometheus has no clock of its own.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/v1/query", get(query).post(query))
@@ -58,8 +58,8 @@ impl Scraped {
             .with_state(self.clone())
     }
 
-    /// The latest value of `name` at `at_s` or at most the lookback before it. The latest sample alone
-    /// decides, as a series that went away is stale at once.
+    /// The latest value of `name` at `at_s` or at most the lookback before it. The latest sample
+    /// alone decides, as a series that went away is stale at once.
     fn value_at(&self, name: &str, at_s: f64) -> Option<f64> {
         let history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let after = history.partition_point(|scrape| scrape.at_s <= at_s);
@@ -131,8 +131,8 @@ impl Selector {
             && !name.starts_with(|first: char| first.is_ascii_digit())
             && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter));
         if !is_name {
-            let message = "invalid parameter \"query\": the simulated Prometheus answers to a metric's \
-                           name and to sum(name)";
+            let message = "invalid parameter \"query\": the simulated Prometheus answers to the name of \
+                       a metric and to sum(name)";
             return Err(BadData(format!("{message}, not to {query:?}")));
         }
         Ok(Selector { name: name.to_owned(), is_sum: inner.is_some() })

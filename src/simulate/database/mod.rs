@@ -47,8 +47,8 @@ enum Parameter<'a> {
 }
 
 impl FleetDatabase {
-    /// Connects to an empty database (`postgres://…`, or `sqlite://…`, whose file is made) and creates
-    /// the tables.
+    /// Connects to an empty database (`postgres://…`, or `sqlite://…`, whose file is made) and
+    /// creates the tables.
     pub async fn create(url: &str) -> Result<FleetDatabase> {
         let mut database = FleetDatabase::open(url).await?;
         let schema = Statement {
@@ -95,8 +95,8 @@ impl FleetDatabase {
         Ok(())
     }
 
-    /// Writes changes that were made to the fleet in memory, in their order, in one transaction. Rows
-    /// of one kind go together.
+    /// Writes changes that were made to the fleet in memory, in their order, in one transaction.
+    /// Rows of one kind go together.
     pub async fn apply(&mut self, changes: &[RowChange], at: Time) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
@@ -107,8 +107,8 @@ impl FleetDatabase {
     }
 
     /// Does `act` with the statement that whoever did it would have run, and gives the rows that it
-    /// wrote. `changes` are those that the fleet in memory gave for it: they are written where there
-    /// is no such statement.
+    /// wrote. `changes` are those that the fleet in memory gave for it: they are written where
+    /// there is no such statement.
     pub async fn act(&mut self, act: &Act, changes: &[RowChange], at: Time) -> Result<u64> {
         use Parameter::{Integer, Text, Time};
         let (statement, parameters) = match act {
@@ -381,8 +381,8 @@ fn device_row(device: &Device) -> Value {
     })
 }
 
-/// Digits that look random and follow from an id: uuids and commits need not be stored. `kind` keeps
-/// the tables apart. Distinct ids give distinct digits, because each step can be undone.
+/// Digits that look random and follow from an id: uuids and commits need not be stored. `kind`
+/// keeps the tables apart. Distinct ids give distinct digits, because each step can be undone.
 fn hexadecimal(kind: u64, id: i64, digits: usize) -> String {
     // The finaliser of SplitMix64: a mixing of 64 bits without collisions.
     let mix = |seed: u64| {

@@ -1,5 +1,6 @@
 -- The tables of an open-balena database that say anything about the fleet's state, with the names,
--- types, keys and indexes that they have there. Left out: columns and tables that nothing here reads.
+-- types, keys and indexes that they have there. Left out: columns and tables that nothing here
+-- reads.
 
 CREATE TABLE "organization" (
     "created at" TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,

@@ -1,4 +1,5 @@
--- The same tables for SQLite, where the demo's fleet lives: times are RFC 3339 text, booleans 0 and 1.
+-- The same tables for SQLite, where the demo's fleet lives: times are RFC 3339 text, booleans 0 and
+-- 1.
 
 CREATE TABLE "organization" (
     "created at" TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,

@@ -1,7 +1,7 @@
-//! The SQL with which the simulated fleet's database is filled and driven. Each statement stands in both
-//! dialects where they differ. Ordinary changes come as one JSON array a statement, so that a tick
-//! costs a few statements however many rows it changes; what a migration or an operator runs is written
-//! as they would write it.
+//! The SQL with which the simulated fleet's database is filled and driven. Each statement stands in
+//! both dialects where they differ. Ordinary changes come as one JSON array a statement, so that a
+//! tick costs a few statements however many rows it changes; what a migration or an operator runs
+//! is written as they would write it.
 
 /// One statement in two dialects.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,8 @@ pub(super) const UPDATE_PINS: Statement = Statement {
     postgres: r#"UPDATE "device" SET "is pinned on-release" = row."release", "modified at" = $2
 FROM json_to_recordset($1::json) AS row ("id" INTEGER, "release" INTEGER)
 WHERE "device"."id" = row."id""#,
-    sqlite: r#"UPDATE "device" SET "is pinned on-release" = row.value ->> 'release', "modified at" = $2
+    sqlite: r#"UPDATE "device"
+SET "is pinned on-release" = row.value ->> 'release', "modified at" = $2
 FROM json_each($1) AS row WHERE "device"."id" = row.value ->> 'id'"#,
 };
 
