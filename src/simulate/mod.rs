@@ -3,7 +3,7 @@
 //! the Prometheus API through which all of it is seen. Nothing here knows of detection or
 //! diagnosis.
 //!
-//! Everything but `database` and `prometheus` is pure: time comes as an argument, chance from the
+//! Everything but `database`, `prometheus` and `play` is pure: time comes as an argument, chance from the
 //! seed, and only additions, multiplications, divisions and square roots are used on floats, so
 //! that the same seed gives the same life on every machine.
 
@@ -28,6 +28,8 @@ pub mod night;
 pub mod database;
 
 pub mod prometheus;
+
+pub mod play;
 
 #[cfg(test)]
 mod tests;

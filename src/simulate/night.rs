@@ -40,8 +40,6 @@ pub struct Moment {
 /// The night.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Night {
-    /// When the telling begins.
-    pub start: Time,
     /// Its moments, in order.
     pub moments: Vec<Moment>,
     /// When it ends.
@@ -58,17 +56,21 @@ pub fn migration_start() -> Time {
 pub const RECOGNISED_AFTER: TimeDelta = TimeDelta::minutes(146);
 
 impl Night {
+    /// When the telling begins, whatever the fleet.
+    pub fn start() -> Time {
+        migration_start() - TimeDelta::minutes(EVENING_MINUTES)
+    }
+
     /// The night on `fleet`, with `tail` of watching after the alerts of 22:20.
     pub fn new(fleet: &Fleet, tail: TimeDelta) -> Night {
         let zero = migration_start();
-        let start = zero - TimeDelta::minutes(EVENING_MINUTES);
         let mut moments = evening(fleet);
         moments.extend(incident(fleet.device_count()));
         let told =
             moments.into_iter().map(|(offset, moment)| Moment { at: zero + offset, ..moment });
         let mut moments: Vec<Moment> = told.collect();
         moments.sort_by_key(|moment| moment.at);
-        Night { start, moments, end: zero + TimeDelta::minutes(8) + tail }
+        Night { moments, end: zero + TimeDelta::minutes(8) + tail }
     }
 
     /// The acts with their times, for a `run::Run`.
@@ -180,11 +182,11 @@ mod tests {
         let fleet = Fleet::generate(&settings);
         let night = Night::new(&fleet, TimeDelta::minutes(10));
         assert_eq!(migration_start().to_rfc3339(), "2019-09-23T22:12:00+00:00");
-        let shown = night.end - night.start;
+        let shown = night.end - Night::start();
         assert!(shown < TimeDelta::minutes(80), "60 times as fast it is told in 80 s: {shown}");
         assert!(night.moments.is_sorted_by_key(|moment| moment.at));
 
-        let life = Life::new(settings, night.start);
+        let life = Life::new(settings, Night::start());
         let run = Run::new(life, TimeDelta::seconds(15), night.end, night.script());
         let samples: Vec<Sample> = run.collect();
         let after = |minutes: i64| {
