@@ -185,7 +185,9 @@ impl OpenBalena {
             failure::of_database(&self.name, &format!("{asked} at {place}"), &error)
         };
         let appeared_above = self.device_id_max;
+        // Whatever ends this sample badly, the next one looks at the schema again.
         let known = self.queries.take();
+        let was_probed = known.is_some();
         let (queries, folding) = match &mut self.fleet {
             Fleet::Postgres(servers) => {
                 let fleet = &mut servers.fleet;
@@ -217,7 +219,8 @@ impl OpenBalena {
                 answer
             }
         };
-        if self.queries.replace(queries).is_none() {
+        self.queries = Some(queries);
+        if !was_probed {
             self.samples_since_probe = 0;
         }
         Ok(folding.finish(at, appeared_above))
