@@ -1,6 +1,6 @@
-//! What an open-balena database has of the tables and columns that the fleet sample reads, and the two
-//! queries that follow from it. What is missing costs only what depends on it. Pure; the rows are
-//! read in `open_balena`.
+//! What an open-balena database has of the tables and columns that the fleet sample reads, and the
+//! two queries that follow from it. What is missing costs only what depends on it. Pure; the rows
+//! are read in `open_balena`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,9 +183,10 @@ fn lacking(source: &str, table: &str, columns: &Columns, column: &str, cost: &st
     }
 }
 
-/// One scan groups devices by everything that a cohort or a target map is made of. The text is valid
-/// for PostgreSQL and SQLite, and for flags that are boolean or integer. Columns carry their table's
-/// name: SQLite takes a bare quoted name that it does not know for a string, and would count nonsense.
+/// One scan groups devices by everything that a cohort or a target map is made of. The text is
+/// valid for PostgreSQL and SQLite, and for flags that are boolean or integer. Columns carry their
+/// table's name: SQLite takes a bare quoted name that it does not know for a string, and would
+/// count nonsense.
 fn cohorts_sql(device: &Columns) -> String {
     let release = |column: &str| {
         if device.has(column) {

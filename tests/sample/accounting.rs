@@ -45,7 +45,8 @@ fn start() -> Option<Postgres> {
     Some(server)
 }
 
-/// A session's table counters arrive some time after its statements, at the latest when it has ended.
+/// A session's table counters arrive some time after its statements, at the latest when it has
+/// ended.
 async fn until_written(server: &Postgres, rows: i64) {
     let sql = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables \
                WHERE relname = 'device'";

@@ -104,8 +104,8 @@ CREATE TABLE "migration status" (
     )
 }
 
-/// Two applications and the awkward devices: no running release, one that exists nowhere, no pin, no
-/// application, an application that is gone. `'1'` fits flags of either type.
+/// Two applications and the awkward devices: no running release, one that exists nowhere, no pin,
+/// no application, an application that is gone. `'1'` fits flags of either type.
 const ROWS: &str = r#"
 INSERT INTO "application" VALUES
     (1, 'gateway', 'acme/gateway', 10, 100),

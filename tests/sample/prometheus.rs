@@ -1,5 +1,5 @@
-//! The Prometheus source against an HTTP server that answers as told: resets, nothing, errors, answers
-//! that are too long or too slow, and history in pages.
+//! The Prometheus source against an HTTP server that answers as told: resets, nothing, errors,
+//! answers that are too long or too slow, and history in pages.
 
 use std::{
     collections::BTreeMap,
@@ -105,8 +105,8 @@ fn form(body: &str) -> BTreeMap<String, String> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-/// Two raw counters that rise by 1 a second, the second of which restarts at second 30,000. Answers as
-/// Prometheus does: both ends included, no more than 11,000 points.
+/// Two raw counters that rise by 1 a second, the second of which restarts at second 30,000. Answers
+/// as Prometheus does: both ends included, no more than 11,000 points.
 fn range(form: &BTreeMap<String, String>, pages: &Mutex<Vec<i64>>) -> (StatusCode, String) {
     let number = |key: &str| form[key].parse::<f64>().expect("a number") as i64;
     let (start, end, step) = (number("start"), number("end"), number("step"));

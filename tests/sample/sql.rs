@@ -1,4 +1,5 @@
-//! Queries of the operator's own: one number each, of whatever type, and nothing is missing quietly.
+//! Queries of the operator's own: one number each, of whatever type, and nothing is missing
+//! quietly.
 
 use std::collections::BTreeMap;
 
