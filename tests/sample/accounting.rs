@@ -10,7 +10,9 @@ use headwater::{
 };
 use sqlx::{Connection, postgres::PgConnection};
 
-use super::{ROWS, assert_contains, assert_counts, at, fleet, reading, source, tables};
+use super::{
+    LONG_INTERVAL, ROWS, assert_contains, assert_counts, at, fleet, reading, source, tables,
+};
 use crate::servers::postgres::Postgres;
 
 async fn accounting(source: &mut Source, second: i64) -> Accounting {
@@ -201,7 +203,7 @@ async fn evidence_that_cannot_be_reached_costs_a_note() {
     let Some(server) = start() else { return };
     let nowhere = Some(Secret::new("postgres://headwater:hunter2@127.0.0.1:9/fleet"));
     let url = Secret::new(server.url("headwater", "fleet"));
-    let mut source = source(SourceKind::OpenBalena { url, evidence_url: nowhere });
+    let mut source = source(SourceKind::OpenBalena { url, evidence_url: nowhere }, LONG_INTERVAL);
     let reading = reading(source.sample(at(0)).await);
     assert_counts(&reading);
     assert_contains(&reading.notes.concat(), "127.0.0.1:9/fleet");

@@ -10,7 +10,8 @@ use headwater::{
 use sqlx::{Connection, postgres::PgConnection};
 
 use super::{
-    ROWS, assert_contains, assert_counts, at, failure, fleet, reading, source, sqlite, tables,
+    ROWS, SHORT_INTERVAL, assert_contains, assert_counts, at, failure, fleet, reading, source,
+    sqlite, tables,
 };
 use crate::servers::postgres::Postgres;
 
@@ -133,8 +134,9 @@ async fn every_failure_of_a_server_has_its_reason() {
     let database = server.create_database("fleet");
     server.psql("CREATE ROLE headwater LOGIN; CREATE ROLE nobody LOGIN");
     server.psql_in(database, &(tables("boolean") + ROWS + GRANTS));
-    let url = server.url("headwater", database);
-    let mut source = fleet(&url);
+    let url = Secret::new(server.url("headwater", database));
+    let kind = SourceKind::OpenBalena { url, evidence_url: None };
+    let mut source = source(kind, SHORT_INTERVAL);
     assert_counts(&reading(source.sample(at(0)).await));
 
     // A schema change holds its lock.
@@ -188,7 +190,8 @@ async fn no_message_holds_the_password() {
     // Nobody listens on port 9 (discard) here.
     let url = "postgres://headwater:hunter2@127.0.0.1:9/fleet";
     let evidence_url = Some(Secret::new(url));
-    let mut source = source(SourceKind::OpenBalena { url: Secret::new(url), evidence_url });
+    let kind = SourceKind::OpenBalena { url: Secret::new(url), evidence_url };
+    let mut source = source(kind, SHORT_INTERVAL);
     let refused = failure(source.sample(at(0)).await);
     assert_eq!(refused.reason, FailureReason::Connection);
     assert_contains(&refused.message, "127.0.0.1:9/fleet");

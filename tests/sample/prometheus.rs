@@ -16,7 +16,7 @@ use headwater::{
 use tokio::{net::TcpListener, task::JoinSet};
 use url::Url;
 
-use super::{assert_contains, at, failure, reading, source};
+use super::{SHORT_INTERVAL, assert_contains, at, failure, reading, source};
 
 /// What the server answers to a query: a status, a body and how long it thinks.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Server {
     }
 
     fn source(&self, signals: &[(&str, &str)]) -> Source {
-        source(self.kind(signals))
+        source(self.kind(signals), SHORT_INTERVAL)
     }
 }
 
@@ -198,7 +198,7 @@ async fn a_server_that_is_not_there_is_a_connection_failure_without_credentials(
     // Nobody listens on port 9 (discard) here.
     let url = Url::parse("http://ops:hunter2@127.0.0.1:9/").unwrap();
     let signals = BTreeMap::from([("up".to_owned(), "up".to_owned())]);
-    let mut source = source(SourceKind::Prometheus { url, signals });
+    let mut source = source(SourceKind::Prometheus { url, signals }, SHORT_INTERVAL);
     let refused = failure(source.sample(at(0)).await);
     assert_eq!(refused.reason, FailureReason::Connection);
     assert_contains(&refused.message, "127.0.0.1:9");

@@ -9,12 +9,13 @@ use headwater::{
     series::FailureReason,
 };
 
-use super::{assert_contains, at, failure, reading, source, sqlite};
+use super::{SHORT_INTERVAL, assert_contains, at, failure, reading, source, sqlite};
 use crate::servers::postgres::Postgres;
 
 fn sql(url: &str, signals: &[(&str, &str)]) -> Source {
     let signals = signals.iter().map(|(name, query)| ((*name).to_owned(), (*query).to_owned()));
-    source(SourceKind::Sql { url: Secret::new(url), signals: signals.collect() })
+    let kind = SourceKind::Sql { url: Secret::new(url), signals: signals.collect() };
+    source(kind, SHORT_INTERVAL)
 }
 
 fn values(expected: &[(&str, f64)]) -> BTreeMap<String, f64> {
