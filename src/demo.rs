@@ -20,24 +20,17 @@ use crate::{
     series::Time,
     simulate::{
         Settings,
-        database::FleetDatabase,
-        life::Life,
-        night::{Moment, Night, RECOGNISED_AFTER},
-        prometheus::Scraped,
+        night::{self, Night},
+        play::Play,
     },
 };
 use pager::Pager;
 
 /// The simulated fleet lives in steps of this length, in its own time.
 const STEP: TimeDelta = TimeDelta::seconds(5);
-/// How long the story goes on after the alerts of 22:20, in the fleet's time.
-const TAIL: TimeDelta = TimeDelta::minutes(5);
 /// Between two lines on the fleet's state, in the fleet's time: in the evening, and in the night.
 const EVENING_LINE_S: i64 = 600;
 const NIGHT_LINE_S: i64 = 60;
-/// How much of the evening before the story the simulated Prometheus remembers.
-const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
-
 /// `headwater demo`.
 pub async fn run_command(options: &DemoOptions) -> Result<()> {
     let seed = options.seed.unwrap_or_else(random);
@@ -53,7 +46,7 @@ pub async fn run_command(options: &DemoOptions) -> Result<()> {
     );
     let shutdown = Shutdown::default();
     let signals = daemon::on_signals(shutdown.clone())?;
-    let clock = Clock::scaled(stage.night.start, options.speed);
+    let clock = Clock::scaled(Night::start(), options.speed);
     let config = stage.config(options)?;
     let pager = stage.pager.clone();
     let mut watching = std::pin::pin!(daemon::run(&config, listener, clock, shutdown.clone()));
@@ -71,12 +64,9 @@ pub async fn run_command(options: &DemoOptions) -> Result<()> {
 
 /// Everything around the daemon.
 struct Stage {
-    life: Life,
-    night: Night,
-    database: FleetDatabase,
+    play: Play,
     fleet_url: String,
     store_url: String,
-    scraped: Scraped,
     prometheus: Server,
     pager: Pager,
     alerts: Server,
@@ -112,27 +102,14 @@ impl Stage {
             settings.applications,
             settings.organizations
         );
-        let fleet = crate::simulate::fleet::Fleet::generate(&settings);
-        let night = Night::new(&fleet, TAIL);
-        let mut life = Life::new(settings, night.start - REMEMBERED);
-        let scraped = Scraped::default();
-        while life.now() < night.start {
-            scraped.record(life.now(), life.metrics());
-            let next = life.now() + TimeDelta::seconds(15);
-            life.live_until(next);
-        }
         let fleet_url = folder.url("fleet.db");
-        let mut database = FleetDatabase::create(&fleet_url).await?;
-        database.fill(life.fleet(), life.now()).await?;
+        let play = Play::begin(settings, &fleet_url, night::TAIL).await?;
         Ok(Stage {
-            pager: Pager::new(&night, RECOGNISED_AFTER, format!("http://{}", options.listen)),
-            life,
-            night,
-            database,
+            play,
             fleet_url,
             store_url: folder.url("headwater.db"),
-            scraped,
             prometheus: Server::bind().await?,
+            pager: Pager::new(night::RECOGNISED_AFTER, format!("http://{}", options.listen)),
             alerts: Server::bind().await?,
         })
     }
@@ -170,7 +147,8 @@ impl Stage {
 
     /// Plays the night, with the servers around it, until the story has ended (or for ever).
     async fn play(&mut self, clock: &Clock, exit: bool, pager: &Pager) -> Result<()> {
-        let prometheus = Server::serve(self.prometheus.listener.take(), self.scraped.router());
+        let scraped = self.play.scraped().router();
+        let prometheus = Server::serve(self.prometheus.listener.take(), scraped);
         let alerts = Server::serve(self.alerts.listener.take(), pager.router(*clock));
         tokio::select! {
             failed = prometheus => failed,
@@ -180,19 +158,20 @@ impl Stage {
     }
 
     async fn tell(&mut self, clock: &Clock, exit: bool) -> Result<()> {
-        let mut moments = self.night.moments.clone().into_iter().peekable();
         let mut ended = false;
         loop {
-            let next = self.life.now() + STEP;
+            let next = self.play.life().now() + STEP;
             clock.sleep_until(next).await;
-            while let Some(moment) = moments.next_if(|moment| moment.at <= next) {
-                self.live_until(moment.at).await?;
-                self.happen(&moment).await?;
+            for moment in self.play.play_until(next).await? {
+                if !moment.narration.is_empty() {
+                    println!("{}  {}", hms(moment.at), moment.narration);
+                }
+                if let Some(cause) = moment.begins {
+                    self.pager.begins(cause, moment.at);
+                }
             }
-            self.live_until(next).await?;
-            self.scraped.record(next, self.life.metrics());
             self.state_line(next);
-            if !ended && next >= self.night.end {
+            if !ended && next >= self.play.end() {
                 ended = true;
                 self.pager.conclude();
                 if exit {
@@ -203,32 +182,14 @@ impl Stage {
         }
     }
 
-    async fn live_until(&mut self, until: Time) -> Result<()> {
-        let changes = self.life.live_until(until);
-        self.database.apply(&changes, until).await
-    }
-
-    async fn happen(&mut self, moment: &Moment) -> Result<()> {
-        if !moment.narration.is_empty() {
-            println!("{}  {}", hms(moment.at), moment.narration);
-        }
-        if let Some(act) = &moment.act {
-            let changes = self.life.act(act);
-            self.database.act(act, &changes, moment.at).await?;
-        }
-        Ok(())
-    }
-
     fn state_line(&self, at: Time) {
-        let is_night = self.night.moments.iter().any(|moment| {
-            moment.begins.is_some() && moment.at - TimeDelta::seconds(NIGHT_LINE_S) <= at
-        });
+        let is_night = at >= night::migration_start() - TimeDelta::seconds(NIGHT_LINE_S);
         let every_s = if is_night { NIGHT_LINE_S } else { EVENING_LINE_S };
-        if at.timestamp() % every_s != 0 || at > self.night.end {
+        if at.timestamp() % every_s != 0 || at > self.play.end() {
             return;
         }
-        let counts = self.life.fleet().snapshot(at, None).counts();
-        let metrics = self.life.metrics();
+        let counts = self.play.life().fleet().snapshot(at, None).counts();
+        let metrics = self.play.life().metrics();
         let number = |name: &str| {
             let value = counts.get(name).or_else(|| metrics.get(name)).copied().unwrap_or(f64::NAN);
             count(value as i64)

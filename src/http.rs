@@ -1,5 +1,5 @@
-//! How every HTTP client of the daemon is built: one place for TLS, timeouts and names. Knows nothing of
-//! what is asked over it.
+//! How every HTTP client of the daemon is built: one place for TLS, timeouts and names. Knows
+//! nothing of what is asked over it.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use axum::{Json, Router, extract::State, routing::post};
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use crate::{clock::Clock, diagnose::texts::hms, series::Time, simulate::night::Night};
+use crate::{clock::Clock, diagnose::texts::hms, series::Time};
 
 /// Columns of a printed page.
 const WIDTH: usize = 96;
@@ -42,19 +42,22 @@ struct Book {
 }
 
 impl Pager {
-    /// A pager for this night. `in_2019` is how long people took then.
-    pub(super) fn new(night: &Night, in_2019: TimeDelta, pages: String) -> Pager {
-        let moments = night.moments.iter();
-        let began = moments.filter_map(|moment| Some((moment.begins?, moment.at))).collect();
+    /// A pager. `in_2019` is how long people took then.
+    pub(super) fn new(in_2019: TimeDelta, pages: String) -> Pager {
         let book = Book {
             firing: BTreeSet::new(),
             resolved: BTreeSet::new(),
-            began,
+            began: Vec::new(),
             came: Vec::new(),
             in_2019,
             pages,
         };
         Pager(Arc::new(Mutex::new(book)))
+    }
+
+    /// A cause begins: from here its page's delay is measured.
+    pub(super) fn begins(&self, cause: &'static str, at: Time) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).began.push((cause, at));
     }
 
     /// What Alertmanager's API would answer.

@@ -99,6 +99,8 @@ impl Pipeline {
             }
         }
         let cohorts = reading.fleet.as_ref().and_then(|now| self.take_snapshot(now, &mut values));
+        // What the database does not tell is missing, not zero.
+        values.retain(|signal, _| !reading.absent.contains(signal));
         if let Some(accounting) = &reading.accounting {
             self.take_accounting(at, accounting);
         }

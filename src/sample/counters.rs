@@ -1,18 +1,18 @@
-//! Many Prometheus series become one number: gauges are added, counters are watched for resets one by
-//! one and then added. Pure; the requests are in `prometheus`.
+//! Many Prometheus series become one number: gauges are added, counters are watched for resets one
+//! by one and then added. Pure; the requests are in `prometheus`.
 //!
 //! What a counter's total does with each series:
 //!
-//! - One series without any label is summed already (`sum(…)`) and passes as it is: whoever reads the
-//!   total sees its falls. So does the total's own beginning, the sum of the first sample.
+//! - One series without any label is summed already (`sum(…)`) and passes as it is: whoever reads
+//!   the total sees its falls. So does the total's own beginning, the sum of the first sample.
 //! - A series that rises adds its rise.
 //! - A raw series (with its metric's name) that falls was reset, and adds what it counted since.
-//! - A series without its metric's name (`sum by (…)`, `rate(…)`) that falls to above zero has lost a
-//!   part of unknown size: this sample is missing and the total starts again at zero, so that its
+//! - A series without its metric's name (`sum by (…)`, `rate(…)`) that falls to above zero has lost
+//!   a part of unknown size: this sample is missing and the total starts again at zero, so that its
 //!   reader takes the interval as missing and never as an increment.
 //! - A series that vanishes keeps its last value for an hour, and continues from it if it returns.
-//! - A series that is new adds its value only if no sample was missed since the previous one and none
-//!   vanished with it: otherwise a renamed or restarted target would count its history twice.
+//! - A series that is new adds its value only if no sample was missed since the previous one and
+//!   none vanished with it: otherwise a renamed or restarted target would count its history twice.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +26,8 @@ const VANISHED_KEPT: TimeDelta = TimeDelta::hours(1);
 /// A previous sample older than this many intervals was missed.
 const GAP_INTERVALS: i32 = 2;
 
-/// Which series of a query's answer: a hash of its labels, and whether it carries its metric's name.
+/// Which series of a query's answer: a hash of its labels, and whether it carries its metric's
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SeriesId {
     pub(super) labels_hash: u64,

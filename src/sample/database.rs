@@ -1,8 +1,9 @@
 //! The connections to databases that are watched: opened late, kept while healthy, always inside a
 //! read-only transaction with limits. Knows no table and no query.
 //!
-//! A connection is taken out while a sample uses it and put back only when its transaction has ended
-//! well, so that a sample that fails or is cut off in the middle never leaves a connection in doubt.
+//! A connection is taken out while a sample uses it and put back only when its transaction has
+//! ended well, so that a sample that fails or is cut off in the middle never leaves a connection in
+//! doubt.
 
 use std::{
     str::FromStr,
@@ -77,8 +78,8 @@ impl Postgres {
         }
     }
 
-    /// A connection inside a fresh read-only transaction. A kept connection that turns out to be dead
-    /// (the server was restarted since the last sample) is replaced by a new one, once.
+    /// A connection inside a fresh read-only transaction. A kept connection that turns out to be
+    /// dead (the server was restarted since the last sample) is replaced by a new one, once.
     pub(super) async fn begin(
         &mut self,
         isolation: Isolation,

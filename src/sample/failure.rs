@@ -1,5 +1,5 @@
-//! What a database's error means for a sample: its reason and its message, without secrets. Whether to
-//! try again is decided by whoever asked.
+//! What a database's error means for a sample: its reason and its message, without secrets. Whether
+//! to try again is decided by whoever asked.
 
 use std::io;
 

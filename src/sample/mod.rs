@@ -11,6 +11,7 @@ mod pace;
 mod prometheus;
 mod schema;
 mod sql;
+mod statement_queries;
 mod statements;
 mod writes;
 
@@ -54,9 +55,9 @@ enum Kind {
 }
 
 impl Source {
-    /// Prepares a source for samples every `interval` of *real* time (a scaled clock's is shorter than
-    /// the configured one), without connecting to it. Fails only on what cannot become right by
-    /// itself: a URL that cannot be understood, or a source that is pushed to.
+    /// Prepares a source for samples every `interval` of *real* time (a scaled clock's is shorter
+    /// than the configured one), without connecting to it. Fails only on what cannot become right
+    /// by itself: a URL that cannot be understood, or a source that is pushed to.
     pub fn connect_lazy(config: &SourceConfig, interval: Duration) -> Result<Source> {
         let name = config.name.clone();
         let built = match &config.kind {
@@ -127,10 +128,10 @@ impl Source {
     }
 }
 
-/// Samples `source` every `interval` of `clock` until `cancel` or until nobody receives. The places of
-/// samples are multiples of the interval, moved by a small offset that follows from the source's name.
-/// A place that passes while a sample is under way (or waits to be received) is skipped and delivered
-/// as an `Overrun` failure: samples never pile up.
+/// Samples `source` every `interval` of `clock` until `cancel` or until nobody receives. The places
+/// of samples are multiples of the interval, moved by a small offset that follows from the source's
+/// name. A place that passes while a sample is under way (or waits to be received) is skipped and
+/// delivered as an `Overrun` failure: samples never pile up.
 pub async fn run(
     mut source: Source,
     clock: Clock,
@@ -180,8 +181,8 @@ async fn sample_until_closed(
 
 fn overrun(source: &str, at: Time, interval: Duration) -> Observation {
     let message = format!(
-        "source \"{source}\": the previous sample took longer than the interval of {interval:?}, so \
-         this one was skipped; look at the source's load, or raise the interval"
+        "source \"{source}\": the previous sample took longer than the interval of \
+         {interval:?}, so this one was skipped; look at the source's load, or raise the interval"
     );
     let failure = Failure { reason: FailureReason::Overrun, message };
     Observation { at, source: source.to_owned(), outcome: Outcome::Failed(failure) }

@@ -32,8 +32,8 @@ const NO_APPLICATION: i64 = 0;
 /// Longest application name that is kept, in characters: it is the platform's users' text.
 const NAME_CHARS_MAX: usize = 200;
 
-/// While something is missing from the schema, it is looked for again every so many samples: a grant
-/// given meanwhile is noticed without a restart.
+/// While something is missing from the schema, it is looked for again every so many samples: a
+/// grant given meanwhile is noticed without a restart.
 const SAMPLES_BETWEEN_PROBES: u32 = 40;
 
 /// A fleet database.
@@ -112,7 +112,8 @@ impl OpenBalena {
         if let Fleet::Postgres(servers) = &mut self.fleet {
             let Servers { fleet, primary, evidence } = &mut **servers;
             let limits = self.pace.evidence_limits();
-            // Statistics are of the server that writes: the primary, if the fleet is read elsewhere.
+            // Statistics are of the server that writes: the primary, if the fleet is read
+            // elsewhere.
             let server = primary.as_mut().unwrap_or(fleet);
             evidence.read_into(server, &limits, &mut reading).await;
         }
@@ -145,7 +146,8 @@ impl OpenBalena {
         failure
     }
 
-    /// Reads the snapshot, and once more if the schema turns out to have changed since it was probed.
+    /// Reads the snapshot, and once more if the schema turns out to have changed since it was
+    /// probed.
     async fn snapshot(&mut self, at: Time) -> Result<Snapshot, Failure> {
         self.samples_since_probe = self.samples_since_probe.saturating_add(1);
         let lacking = self.queries.as_ref().is_some_and(|queries| !queries.notes.is_empty());
@@ -165,7 +167,8 @@ impl OpenBalena {
     async fn attempt(&mut self, at: Time) -> Result<Snapshot, Failure> {
         let limits = self.pace.limits();
         let deadline = limits.connect + limits.statement;
-        // The server's own limit cuts a statement off first; this is for a server that says nothing.
+        // The server's own limit cuts a statement off first; this is for a server that says
+        // nothing.
         let attempt = self.attempt_unlimited(at, &limits);
         match tokio::time::timeout(deadline, attempt).await {
             Ok(answer) => answer,
@@ -185,7 +188,9 @@ impl OpenBalena {
             failure::of_database(&self.name, &format!("{asked} at {place}"), &error)
         };
         let appeared_above = self.device_id_max;
+        // Whatever ends this sample badly, the next one looks at the schema again.
         let known = self.queries.take();
+        let was_probed = known.is_some();
         let (queries, folding) = match &mut self.fleet {
             Fleet::Postgres(servers) => {
                 let fleet = &mut servers.fleet;
@@ -217,7 +222,8 @@ impl OpenBalena {
                 answer
             }
         };
-        if self.queries.replace(queries).is_none() {
+        self.queries = Some(queries);
+        if !was_probed {
             self.samples_since_probe = 0;
         }
         Ok(folding.finish(at, appeared_above))
@@ -317,8 +323,8 @@ async fn read_sqlite(
     Ok((queries, folding))
 }
 
-/// The columns of the table of this name on the search path, with our right to read each. The catalogue
-/// can be read by every role.
+/// The columns of the table of this name on the search path, with our right to read each. The
+/// catalogue can be read by every role.
 pub(super) async fn postgres_columns(
     connection: &mut PgConnection,
     table: &str,

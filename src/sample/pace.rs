@@ -1,5 +1,5 @@
-//! How long and how often a source is asked: the time limits of a sample and the instants of the next
-//! ones. Pure arithmetic; the loop that follows it is in `mod.rs`.
+//! How long and how often a source is asked: the time limits of a sample and the instants of the
+//! next ones. Pure arithmetic; the loop that follows it is in `mod.rs`.
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ impl Pace {
         Pace { interval, usual_s: None }
     }
 
-    /// Learns from a sample that took `took`, or that was cut off after it: a database that has become
-    /// slow for good is given more time, up to the bound.
+    /// Learns from a sample that took `took`, or that was cut off after it: a database that has
+    /// become slow for good is given more time, up to the bound.
     pub(super) fn learn(&mut self, took: Duration) {
         let took_s = took.as_secs_f64();
         let usual_s = self.usual_s.unwrap_or(took_s);
@@ -87,8 +87,8 @@ pub(super) struct Schedule {
     offset_us: i64,
 }
 
-/// The offsets of all sources lie within this part of the interval: enough that they do not start at
-/// the same instant, little enough that their samples are of one time.
+/// The offsets of all sources lie within this part of the interval: enough that they do not start
+/// at the same instant, little enough that their samples are of one time.
 const OFFSET_SHARE: i64 = 10;
 
 impl Schedule {
@@ -126,7 +126,8 @@ impl Schedule {
     }
 }
 
-/// FNV-1a: the same on every machine and in every release, which the standard hasher does not promise.
+/// FNV-1a: the same on every machine and in every release, which the standard hasher does not
+/// promise.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

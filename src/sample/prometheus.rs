@@ -1,5 +1,5 @@
-//! A Prometheus HTTP API (or one of its kin): one instant query a signal and sample, and range queries
-//! once at the start. How many series become one number is in `counters`.
+//! A Prometheus HTTP API (or one of its kin): one instant query a signal and sample, and range
+//! queries once at the start. How many series become one number is in `counters`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,8 @@ const POINTS_A_PAGE_MIN: i64 = 10;
 /// A range query reads much more than an instant one, and nobody waits for it.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One query may take this part of the time of a sample, so that one that hangs leaves some to others.
+/// One query may take this part of the time of a sample, so that one that hangs leaves some to
+/// others.
 const QUERIES_IN_TIME: u32 = 3;
 
 /// A server and what is asked of it.
@@ -284,8 +285,8 @@ struct RangeSeries {
     values: Vec<(f64, String)>,
 }
 
-/// Reads an answer. A warning means that a part of the data is missing (a store that did not answer),
-/// and half a sum is worse than none.
+/// Reads an answer. A warning means that a part of the data is missing (a store that did not
+/// answer), and half a sum is worse than none.
 fn parse(status: u16, body: &[u8]) -> Result<Data, Problem> {
     let refused = matches!(status, 401 | 403);
     if refused {

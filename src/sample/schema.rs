@@ -1,6 +1,6 @@
-//! What an open-balena database has of the tables and columns that the fleet sample reads, and the two
-//! queries that follow from it. What is missing costs only what depends on it. Pure; the rows are
-//! read in `open_balena`.
+//! What an open-balena database has of the tables and columns that the fleet sample reads, and the
+//! two queries that follow from it. What is missing costs only what depends on it. Pure; the rows
+//! are read in `open_balena`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,12 +183,14 @@ fn lacking(source: &str, table: &str, columns: &Columns, column: &str, cost: &st
     }
 }
 
-/// One scan groups devices by everything that a cohort or a target map is made of. The text is valid
-/// for PostgreSQL and SQLite, and for flags that are boolean or integer.
+/// One scan groups devices by everything that a cohort or a target map is made of. The text is
+/// valid for PostgreSQL and SQLite, and for flags that are boolean or integer. Columns carry their
+/// table's name: SQLite takes a bare quoted name that it does not know for a string, and would
+/// count nonsense.
 fn cohorts_sql(device: &Columns) -> String {
     let release = |column: &str| {
         if device.has(column) {
-            format!("CAST(\"{column}\" AS bigint)")
+            format!("CAST(device.\"{column}\" AS bigint)")
         } else {
             "CAST(NULL AS bigint)".to_owned()
         }
@@ -196,24 +198,24 @@ fn cohorts_sql(device: &Columns) -> String {
     // A condition that holds never, where its column is missing.
     let never = || "1 = 0".to_owned();
     let vpn = if device.has("is connected to vpn") {
-        "coalesce(CAST(\"is connected to vpn\" AS integer), 0) <> 0".to_owned()
+        "coalesce(CAST(device.\"is connected to vpn\" AS integer), 0) <> 0".to_owned()
     } else {
         never()
     };
     let heartbeat = if device.has("api heartbeat state") {
-        "coalesce(CAST(\"api heartbeat state\" AS text), '') = 'online'".to_owned()
+        "coalesce(CAST(device.\"api heartbeat state\" AS text), '') = 'online'".to_owned()
     } else {
         never()
     };
     let status = if device.has("update status") {
-        "coalesce(CAST(\"update status\" AS text), '') \
+        "coalesce(CAST(device.\"update status\" AS text), '') \
          IN ('downloading', 'downloaded', 'applying changes')"
             .to_owned()
     } else {
         never()
     };
     let progress = if device.has("download progress") {
-        "\"download progress\" IS NOT NULL".to_owned()
+        "device.\"download progress\" IS NOT NULL".to_owned()
     } else {
         never()
     };
@@ -226,7 +228,7 @@ fn cohorts_sql(device: &Columns) -> String {
          count(*) FILTER (WHERE (vpn OR heartbeat) AND updating) AS updating, \
          count(*) FILTER (WHERE id > $1) AS appeared, \
          max(id) AS id_max \
-         FROM (SELECT CAST(\"id\" AS bigint) AS id, {application} AS application, \
+         FROM (SELECT CAST(device.\"id\" AS bigint) AS id, {application} AS application, \
          {pinned} AS pinned, {running} AS running, {host_os} AS host_os, \
          {supervisor} AS supervisor, ({vpn}) AS vpn, ({heartbeat}) AS heartbeat, \
          ({status} OR {progress}) AS updating FROM \"{DEVICE}\") AS flags \
@@ -241,17 +243,19 @@ fn cohorts_sql(device: &Columns) -> String {
 
 fn applications_sql(application: &Columns, name: Option<&str>) -> String {
     let name = match name {
-        Some(column) => format!("CAST(\"{column}\" AS text)"),
+        Some(column) => format!("CAST(application.\"{column}\" AS text)"),
         None => "CAST(NULL AS text)".to_owned(),
     };
     let organization = if application.has("organization") {
-        "CAST(\"organization\" AS bigint)"
+        "CAST(application.\"organization\" AS bigint)"
     } else {
         "CAST(NULL AS bigint)"
     };
     format!(
-        "SELECT CAST(\"id\" AS bigint) AS id, {name} AS name, {organization} AS organization, \
-         CAST(\"should be running-release\" AS bigint) AS target FROM \"{APPLICATION}\""
+        "SELECT CAST(application.\"id\" AS bigint) AS id, {name} AS name, \
+         {organization} AS organization, \
+         CAST(application.\"should be running-release\" AS bigint) AS target \
+         FROM \"{APPLICATION}\""
     )
 }
 
@@ -315,7 +319,7 @@ mod tests {
         let application = columns(&["id", "should be running-release", "slug"]);
         let queries = fleet_queries("fleet", &all_of_device(), &application).unwrap();
         assert_eq!(queries.absent.len(), ORGANIZATION_SIGNALS.len());
-        assert!(queries.applications.contains("CAST(\"slug\" AS text) AS name"));
+        assert!(queries.applications.contains("CAST(application.\"slug\" AS text) AS name"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Any SQL database: each signal is a query that gives one number. Read-only, with the same limits as
-//! the fleet's; the queries themselves are the operator's.
+//! Any SQL database: each signal is a query that gives one number. Read-only, with the same limits
+//! as the fleet's; the queries themselves are the operator's.
 
 use std::{
     collections::BTreeMap,
@@ -143,8 +143,8 @@ async fn ask(server: &mut Server, query: &str, limits: &Limits) -> Result<Option
     }
 }
 
-/// By the simple protocol, whose answers are text: every numeric type then reads alike, `numeric` of
-/// any precision included.
+/// By the simple protocol, whose answers are text: every numeric type then reads alike, `numeric`
+/// of any precision included.
 async fn ask_postgres(connection: &mut PgConnection, query: &str) -> Result<Option<f64>, NoNumber> {
     let mut rows = sqlx::raw_sql(AssertSqlSafe(query)).fetch(connection);
     let mut number = None;

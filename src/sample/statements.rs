@@ -1,6 +1,6 @@
-//! Which entries of `pg_stat_statements` matter to row accounting, and what each had counted before.
-//! Every entry's counters are remembered, few texts are: a text is read once, when its entry runs
-//! for the first time in our presence. Pure; the SQL is in `evidence`.
+//! Which entries of `pg_stat_statements` matter to row accounting, and what each had counted
+//! before. Every entry's counters are remembered, few texts are: a text is read once, when its
+//! entry runs for the first time in our presence. Pure; the SQL is in `evidence`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -80,8 +80,8 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Takes all entries of a reading. What entries had counted before the first reading is nobody's;
-    /// an entry that appears later began at zero.
+    /// Takes all entries of a reading. What entries had counted before the first reading is
+    /// nobody's; an entry that appears later began at zero.
     pub(super) fn observe(
         &mut self,
         counts: impl IntoIterator<Item = (Identity, Counters)>,

@@ -56,7 +56,8 @@ impl Token {
 }
 
 /// What follows `UPDATE`, `INSERT INTO`, `DELETE FROM`, `MERGE INTO`, `COPY` or `TRUNCATE`, with
-/// `ONLY` and `TABLE` skipped. `FOR UPDATE OF device`, `DO UPDATE SET` and `ON UPDATE` name no table.
+/// `ONLY` and `TABLE` skipped. `FOR UPDATE OF device`, `DO UPDATE SET` and `ON UPDATE` name no
+/// table.
 fn after_writing_verb(tokens: &[Token]) -> Option<&[Token]> {
     let (verb, rest) = tokens.split_first()?;
     let second = |word: &str| rest.first().is_some_and(|token| token.is_word(word));
@@ -217,7 +218,7 @@ mod tests {
             r#"DELETE FROM "device" WHERE "id" = $1"#,
             "DELETE FROM ONLY device",
             "MERGE INTO device USING other ON device.id = other.id WHEN MATCHED THEN DELETE",
-            r#"WITH batch AS (SELECT 1), done AS (UPDATE "device" SET x = $1 RETURNING 1) SELECT 1"#,
+            r#"WITH a AS (SELECT 1), done AS (UPDATE "device" SET x = $1 RETURNING 1) SELECT 1"#,
             "/* by ops; nested /* twice */ */ UPDATE -- really\n \"device\" SET x = $1",
             "COPY device (id) FROM STDIN",
             "TRUNCATE TABLE device",
