@@ -1,5 +1,5 @@
-//! The detector as a whole: what it promises on noise, how soon it sees, how alarms begin and end, and
-//! that its state is a value. Seeds are fixed and printed.
+//! The detector as a whole: what it promises on noise, how soon it sees, how alarms begin and end,
+//! and that its state is a value. Seeds are fixed and printed.
 
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
@@ -307,7 +307,13 @@ fn direction_and_least_change_are_respected() {
     let at_least = Settings { min_change: Some(5.0), ..settings(1e4) };
     let mut bench = Bench::new(at_least);
     bench.quiet(1_000, &mut next);
+    let threshold = bench.step(next()).threshold;
     assert!(bench.until_alarm(50, || next() + 2.0).1.is_none());
+    assert_eq!(
+        bench.step(next() + 2.0).threshold,
+        threshold,
+        "what does not matter teaches nothing"
+    );
     assert!(bench.until_alarm(5, || next() + 20.0).1.is_some());
 }
 
@@ -371,7 +377,11 @@ fn state_stays_small() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn any_finite_value_is_survived_and_the_state_stays_storable(
@@ -419,7 +429,8 @@ proptest! {
         for sample in 0..400 {
             let value = next() + if sample >= 300 { 4.0 } else { 0.0 };
             let (a, b) = (plain.step(value), scaled.step(value * scale));
-            prop_assert!((a.score - b.score).abs() <= 0.15 * (1.0 + a.score), "{} {}", a.score, b.score);
+            let difference = (a.score - b.score).abs();
+            prop_assert!(difference <= 0.15 * (1.0 + a.score), "{} {}", a.score, b.score);
             alarms += usize::from(a.change.is_some());
         }
         prop_assert!(alarms > 0);
