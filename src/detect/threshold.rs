@@ -45,7 +45,7 @@ pub fn bounded(per_sample: f64) -> f64 {
 /// Siegmund and Venkatraman ("Using the generalized likelihood ratio statistic for sequential
 /// detection of a change-point", Annals of Statistics 23, 1995): for the two-sided ratio with known
 /// pre-change mean and `b = √(2h)`, `ARL ~ √(2π) e^h / (b ∫₀^b x ν(x)² dx)`, with `ν` the overshoot
-/// function. The integral is `0.8367 − 2/b²` within 1 % from b = 3.5 on (by numerical integration
+/// function. The integral is `0.8367 − 2/b²` within 2 % from b = 3.5 on (by numerical integration
 /// of Siegmund and Yakir's form of `ν`; the tail is `4/x³`). A test compares the result with
 /// simulation.
 pub fn theory(per_sample: f64) -> f64 {
