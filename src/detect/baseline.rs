@@ -258,8 +258,8 @@ impl Baseline {
         self.last.map(|last| last.value)
     }
 
-    /// Learns an ordinary sample.
-    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) {
+    /// Learns an ordinary sample's scatter, and gives its innovation back for `follow`.
+    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) -> f64 {
         self.note_decimals(value);
         self.samples += 1;
         let last = self.last.map_or(value, |last| last.value);
@@ -272,11 +272,11 @@ impl Baseline {
         if expected.adjacent {
             self.learn_persistence(last - self.level, value - self.level, memory);
         }
-        self.learn_level(innovation, expected);
         self.last = Some(Last { at, value });
         if self.samples >= self.fit_at {
             self.fit();
         }
+        innovation
     }
 
     fn learn_persistence(&mut self, before: f64, now: f64, memory: f64) {
@@ -287,9 +287,10 @@ impl Baseline {
         self.square += (f64::midpoint(before * before, now * now) - self.square) / memory;
     }
 
-    /// The mean of what is left after the autocorrelation, a running one at first (whose
-    /// innovations are exactly white: Brown, Durbin and Evans 1975), a fading one later.
-    fn learn_level(&mut self, innovation: f64, expected: &Expectation) {
+    /// Lets the level follow an innovation: the mean of what is left after the autocorrelation, a
+    /// running one at first (whose innovations are exactly white: Brown, Durbin and Evans 1975), a
+    /// fading one later.
+    pub fn follow(&mut self, expected: &Expectation, innovation: f64) {
         self.level_samples = (self.level_samples + 1.0).min(LEVEL_MEMORY);
         let persistence = expected.persistence_of_noise(self);
         let gain = (1.0 / (self.level_samples * (1.0 - persistence))).min(0.5);

@@ -2,14 +2,14 @@
 //! Rigaill, "Fast online changepoint detection via functional pruning CUSUM statistics", JMLR 24,
 //! 2023) on standardised innovations. Knows nothing of baselines or thresholds.
 //!
-//! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood ratio
-//! of a change before sample i is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are cumulative
-//! sums. The statistic is `max_μ max_i C_i(μ)`, over every onset and every size at once. As a function
-//! of μ the maximum over onsets obeys Page's recursion, which the paper solves for all μ at once:
-//! `Q_t(μ) = max(0, Q_{t−1}(μ) + μ (z_t − μ/2))`, by keeping only the onsets that are best for some μ.
-//! Onset i beats a later onset j exactly for `μ < 2 (S_j − S_i) / (j − i)`, so for μ > 0 the
-//! survivors are the lower convex hull of the points `(i, S_i)`, cut where its slope is not positive.
-//! Their number grows with log t only.
+//! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood
+//! ratio of a change before sample i is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are
+//! cumulative sums. The statistic is `max_μ max_i C_i(μ)`, over every onset and every size at once.
+//! As a function of μ the maximum over onsets obeys Page's recursion, which the paper solves for
+//! all μ at once: `Q_t(μ) = max(0, Q_{t−1}(μ) + μ (z_t − μ/2))`, by keeping only the onsets that
+//! are best for some μ. Onset i beats a later onset j exactly for `μ < 2 (S_j − S_i) / (j − i)`, so
+//! for μ > 0 the survivors are the lower convex hull of the points `(i, S_i)`, cut where its slope
+//! is not positive. Their number grows with log t only.
 
 use serde::{Deserialize, Serialize};
 

@@ -70,6 +70,10 @@ const ONSET_WIDTH: f64 = 11.0;
 /// No onset is less certain than by a month.
 const WIDTH_MAX_S: f64 = 30.0 * 86_400.0;
 
+/// While the statistic is above this share of its threshold the level stays: it would follow a
+/// small shift faster than the evidence grows. (The scatter is learned on.)
+const SUSPICIOUS_SHARE: f64 = 0.5;
+
 /// What a detector is asked for. Not part of its state: it may differ from sample to sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -224,7 +228,12 @@ impl Detector {
         let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
         let alarm = self.alarm(settings, signal, at, direction, verdict);
         let Some((change, level)) = alarm else {
-            self.baseline.learn(expected, at, value);
+            let innovation = self.baseline.learn(expected, at, value);
+            let suspicious =
+                verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
+            if significant || !suspicious {
+                self.baseline.follow(expected, innovation);
+            }
             if significant {
                 // Real, and smaller than matters: the test begins anew, lest it tell the same for
                 // ever. The baseline follows slowly, so that many small steps still add up to a

@@ -119,12 +119,14 @@ fn short_history_is_hardly_louder() {
 #[test]
 fn shifts_are_seen_within_the_measured_delays_and_dated() {
     // Shift in σ, and the mean delay it may take at ARL 5,000 after 500 samples.
-    for (shift, delay_max) in [(1.0, 23.0), (2.0, 6.5), (5.0, 1.7)] {
+    for (shift, delay_max) in [(0.5, 90.0), (1.0, 22.0), (2.0, 6.5), (5.0, 1.7)] {
         let (runs, mut delays, mut covered) = (150, 0, 0);
         for run in 0..runs {
             let mut next = noise("normal", 5_000 + run);
-            let mut bench = Bench::new(settings(5_000.0));
+            // A false alarm just before the shift would measure how fast a new normal is learned.
+            let mut bench = Bench::new(settings(1e9));
             bench.quiet(500, &mut next);
+            bench.settings = settings(5_000.0);
             let onset = time(bench.samples);
             let (delay, change) = bench.until_alarm(1_000, || next() + shift);
             let change = change.expect("a lasting shift is found");
