@@ -1,11 +1,12 @@
-//! What a signal ordinarily does: its level, how long it remembers a deviation, how it scatters. Predicts
-//! the next sample and turns it into an innovation that is standard normal while nothing changes.
-//! Raises no alarm; whoever calls decides what is ordinary enough to be learned.
+//! What a signal ordinarily does: its level, how long it remembers a deviation, how it scatters.
+//! Predicts the next sample and turns it into an innovation that is standard normal while nothing
+//! changes. Raises no alarm; whoever calls decides what is ordinary enough to be learned.
 //!
-//! Two regimes. A signal that moves scatters around a level: its first-order autocorrelation is removed,
-//! and what is left is held against a Student t. A signal that mostly stands still (a constant, a
-//! count that changes now and then, a flow that is mostly zero) is expected where it is, and its moves
-//! are held against its earlier moves. There a move counts once, however long the new value stays.
+//! Two regimes. A signal that moves scatters around a level: its first-order autocorrelation is
+//! removed, and what is left is held against a Student t. A signal that mostly stands still (a
+//! constant, a count that changes now and then, a flow that is mostly zero) is expected where it
+//! is, and its moves are held against its earlier moves. There a move counts once, however long the
+//! new value stays.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,8 @@ use crate::series::Time;
 /// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
 pub const WARM_UP_SAMPLES: usize = 24;
 
-/// The level forgets with this time constant: a quarter of a day at 15 s. Longer sees smaller shifts,
-/// shorter forgives drift and the daily season, which nothing here models yet.
+/// The level forgets with this time constant: a quarter of a day at 15 s. Longer sees smaller
+/// shifts, shorter forgives drift and the daily season, which nothing here models yet.
 const LEVEL_MEMORY: f64 = 1_024.0;
 
 /// Scatter and autocorrelation forget with this one, a day and a half at 15 s: night and day count.
@@ -42,8 +43,8 @@ const STILL_SHARE: f64 = 0.5;
 /// Decimal places that count as a signal's resolution; with more it is taken for continuous.
 const DECIMALS_MAX: u8 = 6;
 
-/// The resolution of a continuous signal, relative to its level: finer than any noise, coarser than the
-/// rounding of whoever computed it.
+/// The resolution of a continuous signal, relative to its level: finer than any noise, coarser than
+/// the rounding of whoever computed it.
 const CONTINUOUS_UNIT: f64 = 1e-9;
 
 /// Gaps longer than this many intervals forget the previous deviation entirely.
@@ -257,8 +258,8 @@ impl Baseline {
         self.last.map(|last| last.value)
     }
 
-    /// Learns an ordinary sample.
-    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) {
+    /// Learns an ordinary sample's scatter, and gives its innovation back for `follow`.
+    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) -> f64 {
         self.note_decimals(value);
         self.samples += 1;
         let last = self.last.map_or(value, |last| last.value);
@@ -271,11 +272,11 @@ impl Baseline {
         if expected.adjacent {
             self.learn_persistence(last - self.level, value - self.level, memory);
         }
-        self.learn_level(innovation, expected);
         self.last = Some(Last { at, value });
         if self.samples >= self.fit_at {
             self.fit();
         }
+        innovation
     }
 
     fn learn_persistence(&mut self, before: f64, now: f64, memory: f64) {
@@ -286,9 +287,10 @@ impl Baseline {
         self.square += (f64::midpoint(before * before, now * now) - self.square) / memory;
     }
 
-    /// The mean of what is left after the autocorrelation, a running one at first (whose innovations are
-    /// exactly white: Brown, Durbin and Evans 1975), a fading one later.
-    fn learn_level(&mut self, innovation: f64, expected: &Expectation) {
+    /// Lets the level follow an innovation: the mean of what is left after the autocorrelation, a
+    /// running one at first (whose innovations are exactly white: Brown, Durbin and Evans 1975), a
+    /// fading one later.
+    pub fn follow(&mut self, expected: &Expectation, innovation: f64) {
         self.level_samples = (self.level_samples + 1.0).min(LEVEL_MEMORY);
         let persistence = expected.persistence_of_noise(self);
         let gain = (1.0 / (self.level_samples * (1.0 - persistence))).min(0.5);
@@ -319,9 +321,9 @@ impl Baseline {
         self.fit_at = self.samples + (self.samples / 8).clamp(4, 128);
     }
 
-    /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard error
-    /// up: too little removed makes false alarms, too much only delays. Negative ones stay, for
-    /// the same reason.
+    /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard
+    /// error up: too little removed makes false alarms, too much only delays. Negative ones stay,
+    /// for the same reason.
     fn estimate_persistence(&self) -> f64 {
         if self.square <= SCALE_MIN {
             return 0.0;
@@ -337,8 +339,8 @@ impl Baseline {
         Stillness { moves: &self.moves, unit: self.unit() }
     }
 
-    /// The smallest move that the signal can make, as far as its values tell: one count, or one in the last
-    /// decimal place; for a continuous signal a billionth of its level.
+    /// The smallest move that the signal can make, as far as its values tell: one count, or one in
+    /// the last decimal place; for a continuous signal a billionth of its level.
     fn unit(&self) -> f64 {
         if self.decimals > DECIMALS_MAX {
             return (self.level.abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
@@ -346,12 +348,14 @@ impl Baseline {
         10f64.powi(-i32::from(self.decimals))
     }
 
-    /// Rounding to a unit alone scatters by this much (a uniform distribution's standard deviation).
+    /// Rounding to a unit alone scatters by this much (a uniform distribution's standard
+    /// deviation).
     fn scale_min(&self) -> f64 {
         self.unit() / 12f64.sqrt()
     }
 
-    /// An innovation's size for the histogram. Below a quarter of a unit it says nothing of the scatter.
+    /// An innovation's size for the histogram. Below a quarter of a unit it says nothing of the
+    /// scatter.
     fn countable(&self, innovation: f64) -> f64 {
         innovation.abs().max(self.unit() / 4.0)
     }
@@ -387,8 +391,8 @@ pub struct Scatter {
 }
 
 impl Expectation {
-    /// The autocorrelation of the signal's noise at this sample. A still signal's prediction does not use
-    /// it, yet it is learned on, for the day when the signal comes to life.
+    /// The autocorrelation of the signal's noise at this sample. A still signal's prediction does
+    /// not use it, yet it is learned on, for the day when the signal comes to life.
     fn persistence_of_noise(&self, baseline: &Baseline) -> f64 {
         if self.still { baseline.persistence } else { self.persistence }
     }

@@ -1,22 +1,23 @@
-//! The sequential test: exact FOCuS with known pre-change mean (Romano, Eckley, Fearnhead and Rigaill,
-//! "Fast online changepoint detection via functional pruning CUSUM statistics", JMLR 24, 2023) on
-//! standardised innovations. Knows nothing of baselines or thresholds.
+//! The sequential test: exact FOCuS with known pre-change mean (Romano, Eckley, Fearnhead and
+//! Rigaill, "Fast online changepoint detection via functional pruning CUSUM statistics", JMLR 24,
+//! 2023) on standardised innovations. Knows nothing of baselines or thresholds.
 //!
-//! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood ratio of
-//! a change before sample i with mean μ is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are
-//! cumulative sums (their section 2). The statistic is `max_μ max_i C_i(μ)`, over every onset and every size
-//! at once; it obeys the recursion `Q_t(μ) = max(0, Q_{t−1}(μ) + μ (z_t − μ/2))` (their equation 4), solved for all
-//! μ by keeping only the onsets that are best for some μ. Onset i beats a later onset j exactly for
-//! `μ < 2 (S_j − S_i) / (j − i)`, so for μ > 0 the survivors are the lower convex hull of the points
-//! `(i, S_i)`, cut where its slope is not positive. Their number grows with log t only.
+//! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood
+//! ratio of a change before sample i is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are
+//! cumulative sums. The statistic is `max_μ max_i C_i(μ)`, over every onset and every size at once.
+//! As a function of μ the maximum over onsets obeys Page's recursion, which the paper solves for
+//! all μ at once: `Q_t(μ) = max(0, Q_{t−1}(μ) + μ (z_t − μ/2))`, by keeping only the onsets that
+//! are best for some μ. Onset i beats a later onset j exactly for `μ < 2 (S_j − S_i) / (j − i)`, so
+//! for μ > 0 the survivors are the lower convex hull of the points `(i, S_i)`, cut where its slope
+//! is not positive. Their number grows with log t only.
 
 use serde::{Deserialize, Serialize};
 
 use crate::series::Time;
 
-/// Onsets that one direction keeps at most. Their expected number is about log(t) / 2, so 48 is out of
-/// reach of noise; only an accelerating ramp that raises no alarm gets here, and it loses the onset
-/// whose absence alters the hull least.
+/// Onsets that one direction keeps at most. Their expected number is about log(t) / 2, so 48 is out
+/// of reach of noise; only an accelerating ramp that raises no alarm gets here, and it loses the
+/// onset whose absence alters the hull least.
 const CANDIDATES_MAX: usize = 48;
 
 /// A possible onset that is the best one for some size of the change.
@@ -57,7 +58,8 @@ impl Focus {
         debug_assert!(innovation.is_finite(), "an innovation is finite: {innovation}");
         self.prune();
         if self.candidates.is_empty() {
-            // Nothing refers to the sums any more: begin again at zero, so that they never grow large.
+            // Nothing refers to the sums any more: begin again at zero, so that they never grow
+            // large.
             self.samples = 0;
             self.sum = 0.0;
         }
@@ -70,8 +72,8 @@ impl Focus {
         self.sum += innovation;
     }
 
-    /// Drops the candidates that the present sum has put above the hull, or at its top. They can never
-    /// be the best onset again, whatever comes.
+    /// Drops the candidates that the present sum has put above the hull, or at its top. They can
+    /// never be the best onset again, whatever comes.
     fn prune(&mut self) {
         while let Some(last) = self.candidates.last() {
             let to_now = slope(last.samples, last.sum, self.samples, self.sum);

@@ -1,19 +1,19 @@
-//! The statistical detector of one signal: values in, verdicts out. Pure and deterministic; its state is
-//! a value that can be stored after any sample and restored to the bit.
+//! The statistical detector of one signal: values in, verdicts out. Pure and deterministic; its
+//! state is a value that can be stored after any sample and restored to the bit.
 //!
 //! Owns what a signal ordinarily does (`baseline`, `spread`), the sequential test (`focus`), the
-//! threshold from a false-alarm budget (`threshold`), and how an alarm begins and ends (here). Does not
-//! know what else changed, why, or whether anybody should be told: that is `diagnose`. Counters,
-//! gaps, duplicates and what is not a number are the caller's (`pipeline`).
+//! threshold from a false-alarm budget (`threshold`), and how an alarm begins and ends (here). Does
+//! not know what else changed, why, or whether anybody should be told: that is `diagnose`.
+//! Counters, gaps, duplicates and what is not a number are the caller's (`pipeline`).
 //!
-//! A sample goes through five steps. The baseline predicts it; the innovation is turned into one that is
-//! N(0,1) as long as nothing changes; FOCuS takes the largest likelihood ratio over all onsets and sizes;
-//! the ratio is held against the threshold; then the baseline learns the sample, unless a change is
-//! open. An open change freezes the baseline at its onset until the signal returns or
-//! [`Detector::rebase`] accepts the new level.
+//! A sample goes through five steps. The baseline predicts it; the innovation is turned into one
+//! that is N(0,1) as long as nothing changes; FOCuS takes the largest likelihood ratio over all
+//! onsets and sizes; the ratio is held against the threshold; then the baseline learns the sample,
+//! unless a change is open. An open change freezes the baseline at its onset until the signal
+//! returns or [`Detector::rebase`] accepts the new level.
 //!
-//! Every change is called a shift. A slow ramp is found (a shift is the best level fit to it) but not
-//! told from a shift: at the moment of an alarm the two are seldom distinguishable.
+//! Every change is called a shift. A slow ramp is found (a shift is the best level fit to it) but
+//! not told from a shift: at the moment of an alarm the two are seldom distinguishable.
 
 use std::collections::VecDeque;
 
@@ -27,6 +27,7 @@ use crate::{
 
 pub mod baseline;
 pub mod focus;
+pub mod open;
 pub mod spread;
 pub mod threshold;
 
@@ -35,8 +36,9 @@ mod noise;
 #[cfg(test)]
 mod tests;
 
-use baseline::{Baseline, Expectation, Ordinary, WARM_UP_SAMPLES};
+use baseline::{Baseline, Expectation, WARM_UP_SAMPLES};
 use focus::{Best, Focus};
+use open::Open;
 use threshold::History;
 
 /// Values beyond this are taken for it, so that squares and sums stay finite.
@@ -54,25 +56,23 @@ const POINT_SAMPLES: u64 = 2;
 /// Until a detector has learned this much it says what it cannot see yet.
 const COLD_SAMPLES: u64 = 500;
 
-/// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls off on each
-/// side like a random walk with drift, whose maximum exceeds c with a chance below e^-c: both sides
-/// together stay within 3.7 in 95 % of cases, whatever the size of the change.
+/// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
+/// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
+/// e^-c: both sides together stay within 3.7 in 95 % of cases, whatever the size of the change.
 const ONSET_DROP: f64 = 3.7;
 
-/// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within this over
-/// the squared size of the change in standard deviations (Bai 1997, "Estimation of a change point in
-/// multiple regression models": the quantile of the maximum of a two-sided random walk).
+/// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within
+/// this over the squared size of the change in standard deviations (Bai 1997, "Estimation of a
+/// change point in multiple regression models": the quantile of the maximum of a two-sided random
+/// walk).
 const ONSET_WIDTH: f64 = 11.0;
 
 /// No onset is less certain than by a month.
 const WIDTH_MAX_S: f64 = 30.0 * 86_400.0;
 
-/// A change has returned when its absence explains the latest samples better by this log-likelihood. A
-/// lasting change thus seems to return about once in e^10 = 22,000 samples (four days at 15 s).
-const RETURN_LOG_ODDS: f64 = 10.0;
-
-/// Deviations beyond this many standard deviations count as this many: their squares stay finite.
-const SIGMAS_MAX: f64 = 1e60;
+/// While the statistic is above this share of its threshold the level stays: it would follow a
+/// small shift faster than the evidence grows. (The scatter is learned on.)
+const SUSPICIOUS_SHARE: f64 = 0.5;
 
 /// What a detector is asked for. Not part of its state: it may differ from sample to sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,8 +112,8 @@ pub struct Verdict {
     pub cold: Option<String>,
     /// An alarm raised at this sample. One in the opposite direction replaces an open one.
     pub change: Option<Change>,
-    /// An earlier alarm whose signal came back at this sample; a point if that took no more than two
-    /// samples on a measured signal.
+    /// An earlier alarm whose signal came back at this sample; a point if that took no more than
+    /// two samples on a measured signal.
     pub returned: Option<Change>,
 }
 
@@ -161,16 +161,6 @@ struct Limit {
     false_alarms_per_sample: f64,
     threshold: f64,
     from_history: bool,
-}
-
-/// An alarm that has not returned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Open {
-    change: Change,
-    /// Samples since the one that raised it.
-    samples: u64,
-    /// Log-likelihood ratio of the old level against the new one, never below zero.
-    return_log_odds: f64,
 }
 
 impl Detector {
@@ -235,10 +225,21 @@ impl Detector {
     ) {
         let (score, direction) = self.strongest(settings.direction);
         verdict.score = score;
+        let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
         let alarm = self.alarm(settings, signal, at, direction, verdict);
         let Some((change, level)) = alarm else {
-            self.baseline.learn(expected, at, value);
-            if self.history.observe(score) {
+            let innovation = self.baseline.learn(expected, at, value);
+            let suspicious =
+                verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
+            if significant || !suspicious {
+                self.baseline.follow(expected, innovation);
+            }
+            if significant {
+                // Real, and smaller than matters: the test begins anew, lest it tell the same for
+                // ever. The baseline follows slowly, so that many small steps still add up to a
+                // change.
+                self.restart_test();
+            } else if self.history.observe(score) {
                 // Another block of history: the threshold is due again.
                 self.limit = None;
             }
@@ -266,7 +267,6 @@ impl Detector {
         verdict.expected_high = Some(open.change.before + ordinary.band);
         let previous = self.baseline.last_value().unwrap_or(value);
         self.baseline.pass(at, value);
-        open.samples += 1;
         if open.has_returned(&ordinary, previous, value) {
             self.restart_test();
             if !settings.exact && open.samples <= POINT_SAMPLES {
@@ -332,7 +332,7 @@ impl Detector {
         self.limit = None;
         self.restart_test();
         verdict.change = Some(change.clone());
-        self.open = Some(Open { change, samples: 0, return_log_odds: 0.0 });
+        self.open = Some(Open::new(change));
     }
 
     /// The larger statistic of the directions that matter.
@@ -358,9 +358,9 @@ impl Detector {
         self.down.clear();
     }
 
-    /// The earliest and the latest onset that are nearly as likely as the best one: from the profile of the
-    /// likelihood over the latest samples, and the surviving candidates before them. An onset that is
-    /// older than those gets the asymptotic interval as well.
+    /// The earliest and the latest onset that are nearly as likely as the best one: from the
+    /// profile of the likelihood over the latest samples, and the surviving candidates before them.
+    /// An onset that is older than those gets the asymptotic interval as well.
     fn onset_interval(
         &self,
         direction: Direction,
@@ -480,29 +480,6 @@ impl Detector {
         let leap = self.baseline.leap((2.0 * threshold).sqrt());
         let wait = duration(left, settings.interval_s);
         Some(format!("sees only leaps beyond {leap:.3} at their first sample; better in {wait}"))
-    }
-}
-
-impl Open {
-    /// Takes one more sample. A signal that stands still has returned when it is in its band again. One that
-    /// moves must also weigh against the change in a sequential test of the two levels (Page's), as a
-    /// small shift never leaves the band.
-    fn has_returned(&mut self, ordinary: &Ordinary, previous: f64, value: f64) -> bool {
-        let distance = value - self.change.before;
-        let in_band = distance.abs() <= ordinary.band;
-        let Some(scatter) = ordinary.scatter else { return in_band };
-        let sigmas = |size: f64| (size / scatter.sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
-        let shift = self.change.after - self.change.before;
-        let last = previous - self.change.before;
-        // If the sample belongs to the new level, and if to the old one. The previous sample belonged to
-        // the new level still, unless the evidence already says otherwise.
-        let stayed = sigmas(distance - shift - scatter.persistence * (last - shift));
-        let left = if self.return_log_odds > 0.0 { last } else { last - shift };
-        let returned = sigmas(distance - scatter.persistence * left);
-        let log_odds = self.return_log_odds + (stayed * stayed - returned * returned) / 2.0;
-        // More than the threshold says nothing more.
-        self.return_log_odds = log_odds.clamp(0.0, RETURN_LOG_ODDS);
-        in_band && self.return_log_odds >= RETURN_LOG_ODDS
     }
 }
 

@@ -1,6 +1,6 @@
-//! How far innovations ordinarily lie from what was expected: a decaying histogram of their sizes, a
-//! Student t fitted to it, and for series that mostly stand still a bound without any model. Turns an
-//! innovation into a standard normal one. Knows nothing of levels or time.
+//! How far innovations ordinarily lie from what was expected: a decaying histogram of their sizes,
+//! a Student t fitted to it, and for series that mostly stand still a bound without any model.
+//! Turns an innovation into a standard normal one. Knows nothing of levels or time.
 
 use serde::{Deserialize, Serialize};
 use statrs::{
@@ -8,15 +8,15 @@ use statrs::{
     function::gamma::ln_gamma,
 };
 
-/// Bins of a factor of two. A bin is 19 % wide, against which the fit's own error at a thousand samples
-/// is large.
+/// Bins of a factor of two. A bin is 19 % wide, against which the fit's own error at a thousand
+/// samples is large.
 const BINS_PER_OCTAVE: f64 = 4.0;
 
 /// Occupied bins at most: 24 octaves. Beyond, the smallest sizes share a bin: they decide nothing.
 const BINS_MAX: usize = 96;
 
-/// Reciprocal degrees of freedom that the fit weighs against each other: from nearly normal to tails
-/// with hardly a variance, evenly plausible at first.
+/// Reciprocal degrees of freedom that the fit weighs against each other: from nearly normal to
+/// tails with hardly a variance, evenly plausible at first.
 const TAIL_INDEXES: [f64; 7] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.48];
 
 /// Rounds of the fit of one scale (expectation-maximisation, which gains a digit in three).
@@ -61,8 +61,9 @@ impl Histogram {
         }
     }
 
-    /// Halves all counts once there are more than twice `memory`: between one and two memories' worth of
-    /// samples count. Halves are rounded up, so that a rare size takes long to be forgotten.
+    /// Halves all counts once there are more than twice `memory`: between one and two memories'
+    /// worth of samples count. Halves are rounded up, so that a rare size takes long to be
+    /// forgotten.
     pub fn limit(&mut self, memory: u32) {
         if self.weight() <= 2.0 * f64::from(memory) {
             return;
@@ -81,10 +82,11 @@ impl Histogram {
         (sized + u64::from(self.zeros)) as f64
     }
 
-    /// An upper bound of the chance that the next size reaches `size`, without any model: Chebyshev's
-    /// inequality on each past size b, `min(1, (b / size)²)`, and on one more of a `unit` that has not
-    /// been seen yet. For a series that never moved in n samples this is the rule of succession: a
-    /// move of one unit has a chance of 1 / (n + 1), one of k units 1 / ((n + 1) k²).
+    /// An upper bound of the chance that the next size reaches `size`, without any model:
+    /// Chebyshev's inequality on each past size b, `min(1, (b / size)²)`, and on one more of a
+    /// `unit` that has not been seen yet. For a series that never moved in n samples this is the
+    /// rule of succession: a move of one unit has a chance of 1 / (n + 1), one of k units 1 / ((n +
+    /// 1) k²).
     fn tail(&self, size: f64, unit: f64) -> f64 {
         let share = |past: f64| {
             let ratio = (past / size).min(1.0);
@@ -131,13 +133,14 @@ pub struct StudentT {
 }
 
 impl StudentT {
-    /// Fits scale and tail to a histogram by maximum likelihood over a few tail indexes, averaged by their
-    /// posterior weight. `scale_min` bounds the scale from below (the signal's own resolution).
+    /// Fits scale and tail to a histogram by maximum likelihood over a few tail indexes, averaged
+    /// by their posterior weight. `scale_min` bounds the scale from below (the signal's own
+    /// resolution).
     ///
-    /// The degrees of freedom then give way for the scale's own uncertainty: with n samples it is known
-    /// as well as from `n ν / (ν + 3)` normal ones (Fisher information of a t's log-scale), so the next
-    /// standardised innovation has that many degrees of freedom more to fear. Short histories get heavy
-    /// tails by themselves.
+    /// The degrees of freedom then give way for the scale's own uncertainty: with n samples it is
+    /// known as well as from `n ν / (ν + 3)` normal ones (Fisher information of a t's log-scale),
+    /// so the next standardised innovation has that many degrees of freedom more to fear. Short
+    /// histories get heavy tails by themselves.
     pub fn fit(histogram: &Histogram, scale_min: f64) -> StudentT {
         let sizes: Vec<(f64, f64)> =
             histogram.bins.iter().map(|(bin, count)| (middle(*bin), f64::from(*count))).collect();
@@ -167,8 +170,9 @@ impl StudentT {
         }
     }
 
-    /// The standard normal value as rare as `innovation`, by Wallace's transformation ("Bounds on normal
-    /// approximations to Student's and the chi-square distributions", 1959), good to 1 % of z.
+    /// The standard normal value as rare as `innovation`, by Wallace's transformation ("Bounds on
+    /// normal approximations to Student's and the chi-square distributions", 1959), good to 1 % of
+    /// z.
     pub fn standardise(&self, innovation: f64, scale_factor: f64) -> f64 {
         let t = innovation / (self.scale * scale_factor);
         let t = t.clamp(-STANDARDISED_MAX, STANDARDISED_MAX);

@@ -1,5 +1,5 @@
-//! From the false-alarm budget to a threshold of the FOCuS statistic: by theory where innovations are
-//! N(0,1), by the extremes of the signal's own history where they turn out not to be.
+//! From the false-alarm budget to a threshold of the FOCuS statistic: by theory where innovations
+//! are N(0,1), by the extremes of the signal's own history where they turn out not to be.
 
 use std::f64::consts::PI;
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// interest (a few dozen samples), so that maxima of neighbouring blocks are nearly independent.
 const BLOCK_SAMPLES: u64 = 64;
 
-/// Maxima that are kept. When they are full, neighbours merge and blocks become twice as long: all of
-/// history stays covered in bounded memory.
+/// Maxima that are kept. When they are full, neighbours merge and blocks become twice as long: all
+/// of history stays covered in bounded memory.
 const BLOCKS_MAX: usize = 128;
 
 /// History speaks from this number of blocks on. With fewer, a quarter of them is no tail.
@@ -19,15 +19,15 @@ const BLOCKS_MIN: usize = 32;
 /// The share of maxima that counts as the tail.
 const TAIL_SHARE: f64 = 0.25;
 
-/// Pseudo-observations by which the theoretical tail (mean excess 1, as `P(score > h) ~ e^−h`) enters
-/// the estimate: few against a long history, many against a short one.
+/// Pseudo-observations by which the theoretical tail (mean excess 1, as `P(score > h) ~ e^−h`)
+/// enters the estimate: few against a long history, many against a short one.
 const PRIOR_EXCESSES: f64 = 16.0;
 
 /// The unit in which maxima are kept.
 const HUNDREDTHS: f64 = 100.0;
 
-/// The budget's bounds for the formulas: one false alarm in 20 samples is no test any more, and rarer
-/// than this is beyond every promise.
+/// The budget's bounds for the formulas: one false alarm in 20 samples is no test any more, and
+/// rarer than this is beyond every promise.
 const PER_SAMPLE_MAX: f64 = 0.05;
 const PER_SAMPLE_MIN: f64 = 1e-15;
 
@@ -42,11 +42,12 @@ pub fn bounded(per_sample: f64) -> f64 {
 /// The threshold that N(0,1) innovations cross once in `1 / per_sample` samples, both directions
 /// together.
 ///
-/// Siegmund and Venkatraman ("Using the generalized likelihood ratio statistic for sequential detection
-/// of a change-point", Annals of Statistics 23, 1995): for the two-sided ratio with known pre-change mean and `b = √(2h)`,
-/// `ARL ~ √(2π) e^h / (b ∫₀^b x ν(x)² dx)`, with `ν` the overshoot function. The integral is
-/// `0.8367 − 2/b²` within 1 % from b = 3.5 on (by numerical integration of Siegmund and Yakir's form
-/// of `ν`; the tail is `4/x³`). A test compares the result with simulation.
+/// Siegmund and Venkatraman ("Using the generalized likelihood ratio statistic for sequential
+/// detection of a change-point", Annals of Statistics 23, 1995): for the two-sided ratio with known
+/// pre-change mean and `b = √(2h)`, `ARL ~ √(2π) e^h / (b ∫₀^b x ν(x)² dx)`, with `ν` the overshoot
+/// function. The integral is `0.8367 − 2/b²` within 2 % from b = 3.5 on (by numerical integration
+/// of Siegmund and Yakir's form of `ν`; the tail is `4/x³`). A test compares the result with
+/// simulation.
 pub fn theory(per_sample: f64) -> f64 {
     let arl_ln = -bounded(per_sample).ln();
     let mut threshold = arl_ln.max(3.0);
@@ -62,8 +63,8 @@ pub fn theory(per_sample: f64) -> f64 {
 /// Maxima of the statistic over blocks of the signal's own quiet history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// Of finished blocks, oldest first, in hundredths, rounded up: all the precision that a tail has,
-    /// in a state that is stored with every batch.
+    /// Of finished blocks, oldest first, in hundredths, rounded up: all the precision that a tail
+    /// has, in a state that is stored with every batch.
     maxima: Vec<u32>,
     /// Samples of a block.
     block_samples: u64,
@@ -101,11 +102,11 @@ impl History {
         true
     }
 
-    /// Ends the unfinished block with an alarm. How far the statistic would have gone without it nobody
-    /// knows; an exponential tail forgets where it is, so its mean excess is added. An alarm counts thus
-    /// whatever it meant: history that left its own alarms out would promise ever more of them. One
-    /// real change among many quiet blocks alters little, and a signal that alarms time and again
-    /// needs ever more to do so.
+    /// Ends the unfinished block with an alarm. How far the statistic would have gone without it
+    /// nobody knows; an exponential tail forgets where it is, so its mean excess is added. An alarm
+    /// counts thus whatever it meant: history that left its own alarms out would promise ever more
+    /// of them. One real change among many quiet blocks alters little, and a signal that alarms
+    /// time and again needs ever more to do so.
     pub fn alarm(&mut self, threshold: f64) {
         self.pending_samples = self.block_samples;
         self.observe(threshold + 1.0);
@@ -116,11 +117,12 @@ impl History {
         self.maxima.len()
     }
 
-    /// The threshold that a sample exceeds with the given chance, by peaks over threshold: the excesses of
-    /// block maxima over their upper quartile are exponential, their mean β has an inverse-gamma prior
-    /// around the theoretical 1, and the threshold is a quantile of the *predictive* distribution
-    /// `P(excess > x) = (1 + x / (k β))^−k`. Its tail is the heavier the fewer excesses k there are: that
-    /// prices a short history. `None` while there is too little of it.
+    /// The threshold that a sample exceeds with the given chance, by peaks over threshold: the
+    /// excesses of block maxima over their upper quartile are exponential, their mean β has an
+    /// inverse-gamma prior around the theoretical 1, and the threshold is a quantile of the
+    /// *predictive* distribution `P(excess > x) = (1 + x / (k β))^−k`. Its tail is the heavier the
+    /// fewer excesses k there are: that prices a short history. `None` while there is too little of
+    /// it.
     pub fn threshold(&self, per_sample: f64) -> Option<f64> {
         if self.maxima.len() < BLOCKS_MIN {
             return None;
@@ -210,6 +212,19 @@ mod tests {
         assert!(thresholds[1] > thresholds[0] + 3.0, "{thresholds:?}");
         // The shorter history is pulled towards theory, yet stays far above it.
         assert!(thresholds[2] > thresholds[0] + 2.0, "{thresholds:?}");
+    }
+
+    #[test]
+    fn alarms_of_the_past_count() {
+        let mut alarming = history(60, 1.0);
+        let quiet = alarming.threshold(1e-6).expect("enough blocks");
+        alarming.observe(2.0);
+        alarming.alarm(quiet);
+        assert_eq!((alarming.blocks(), alarming.pending_samples), (61, 0));
+        let once = alarming.threshold(1e-6).expect("enough blocks");
+        assert!(quiet < once && once < quiet + 6.0, "{quiet} {once}");
+        (0..10).for_each(|_| alarming.alarm(once));
+        assert!(alarming.threshold(1e-6).expect("enough blocks") > once + 5.0);
     }
 
     #[test]
