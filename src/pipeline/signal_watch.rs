@@ -168,7 +168,9 @@ impl Pipeline {
             });
             Some((signal.clone(), change.clone(), due))
         });
-        for (signal, change, due) in changed.collect::<Vec<_>>() {
+        let changed: Vec<_> = changed.collect();
+        self.attach_departures(intake);
+        for (signal, change, due) in changed {
             let latest = self.state.signals.get(&signal).and_then(|watched| watched.status.value);
             let now = Moved {
                 onset: change.onset,
@@ -187,6 +189,31 @@ impl Pipeline {
                 self.confirm(&signal, &change, now, explanation.as_ref(), intake.at);
             }
             self.rebase_if_settled(&signal, &change, intake.at);
+        }
+    }
+
+    /// While a platform-wide incident is open, whatever its causes drive is expected to move: a signal
+    /// outside its band of ordinary values is a symptom then, without the evidence that a
+    /// notification of its own would need.
+    fn attach_departures(&mut self, intake: &Intake) {
+        if !self.has_mass_watch() {
+            return;
+        }
+        let departed = intake.levels.iter().filter_map(|(signal, value)| {
+            let watched = self.state.signals.get(signal)?;
+            let status = &watched.status;
+            let (low, high) = (status.expected_low?, status.expected_high?);
+            let outside = *value < low || *value > high;
+            let quiet = outside && watched.detector.in_change().is_none() && !is_flow(signal);
+            let expected = status.expected?;
+            quiet.then(|| departure(signal, intake.at, expected, *value))
+        });
+        for change in departed.collect::<Vec<Change>>() {
+            let now = Moved { onset: change.onset, before: change.before, after: change.after };
+            if !self.is_spoken_for(&change.signal, now, intake) {
+                let explanation = self.explain(&change.signal, now);
+                self.attach(&change.signal, &change, now, explanation.as_ref(), intake.at);
+            }
         }
     }
 
@@ -383,6 +410,23 @@ impl Pipeline {
         while let Some(index) = returned(self) {
             self.resolve(index, at);
         }
+    }
+}
+
+/// A value outside its band, dated at its sample.
+fn departure(signal: &str, at: Time, before: f64, after: f64) -> Change {
+    Change {
+        signal: signal.to_owned(),
+        kind: ChangeKind::Shift,
+        detected_at: at,
+        onset: at,
+        onset_low: at,
+        onset_high: at,
+        direction: if after > before { Direction::Up } else { Direction::Down },
+        before,
+        after,
+        score: 0.0,
+        threshold: 0.0,
     }
 }
 
