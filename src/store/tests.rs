@@ -8,8 +8,9 @@ use expect_test::expect;
 use super::*;
 use crate::{
     incident::Incident,
-    pipeline::State,
+    pipeline::{self, Pipeline, State},
     report::story::{self, at},
+    series::{Observation, Outcome, Reading},
 };
 
 fn url(directory: &tempfile::TempDir) -> Secret {
@@ -300,4 +301,45 @@ async fn a_signal_without_a_sample_has_no_series() {
     store.commit(&Batch { samples: vec![empty], ..Batch::default() }, None).await.unwrap();
     assert_eq!(store.series("devices", at("00:00:00"), at("23:00:00")).await.unwrap(), []);
     assert_eq!(export_text(&store, at("00:00:00")).await, "time\n");
+}
+
+/// A noisy signal, as a Prometheus source delivers it.
+fn noisy(step: u32) -> Observation {
+    let noise = f64::from(step.wrapping_mul(2_654_435_761) % 1_000) / 7.0;
+    let reading = Reading {
+        values: BTreeMap::from([("delta_queue".to_owned(), 10.0 + noise)]),
+        ..Reading::default()
+    };
+    Observation {
+        at: at("12:00:00") + TimeDelta::seconds(15 * i64::from(step)),
+        source: "prometheus".to_owned(),
+        outcome: Outcome::Sampled(Box::new(reading)),
+    }
+}
+
+#[tokio::test]
+async fn a_restart_in_the_middle_is_no_restart() {
+    let settings = pipeline::Settings {
+        interval_s: 15.0,
+        false_pages_per_month: 1.0,
+        false_warnings_per_month: 10.0,
+        signals: BTreeMap::new(),
+        plain_ids: false,
+    };
+    let mut running = Pipeline::new(settings.clone(), State::default());
+    for step in 0..500 {
+        running.step(&noisy(step));
+    }
+    let (_directory, store) = fresh().await;
+    store.commit(&Batch::default(), Some(running.state())).await.unwrap();
+    let restored = store.load_state().await.unwrap().unwrap();
+    assert_eq!(&restored, running.state());
+    let mut restarted = Pipeline::new(settings, restored);
+    for step in 500..1_000 {
+        running.step(&noisy(step));
+        restarted.step(&noisy(step));
+    }
+    let text = |pipeline: &Pipeline| serde_json::to_string(pipeline.state()).unwrap();
+    assert_eq!(text(&restarted), text(&running), "to the bit");
+    assert_ne!(running.state(), &State::default(), "the pipeline learned something");
 }
