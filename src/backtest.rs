@@ -2,8 +2,8 @@
 //! recording and configuration give the same output to the byte.
 //!
 //! A recording does not say which source gave a column. Its fleet columns (those read from rows) are
-//! taken as one source and all others as another: when every cell of a source is empty at a row, that
-//! source gave no sample there. Where rows are missing altogether nobody was watching.
+//! taken as one source and all others as another: when every cell of a source is empty at a row where
+//! its sample was due, that source gave none. Where rows are missing altogether nobody was watching.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     incident::{Change, Incident, Severity},
     pipeline::{Pipeline, Settings, State, Step},
-    recording::Recording,
+    recording::{Recording, Row},
     report::{self, Summary},
     series::{Failure, FailureReason, Observation, Outcome, Reading, Time, built_in},
 };
@@ -28,6 +28,9 @@ const FLEET: &str = "fleet";
 const OTHER: &str = "other";
 /// Spacing of a recording of one row, where none can be measured: the default interval.
 const INTERVAL_DEFAULT_S: f64 = 15.0;
+
+/// The part of its spacing after which a source's next sample is due.
+const DUE_SHARE: f64 = 0.75;
 
 /// What a recording brought about.
 #[derive(Clone, Debug)]
@@ -69,7 +72,7 @@ pub fn run_command(
 /// What the pipeline is told about a recording: the configuration's budgets and signals if there is one,
 /// and the recording's own spacing as the interval.
 pub fn settings(config: Option<&Config>, recording: &Recording) -> Settings {
-    let interval_s = recording.interval_s().unwrap_or(INTERVAL_DEFAULT_S);
+    let interval_s = interval_s(recording).unwrap_or(INTERVAL_DEFAULT_S);
     let defaults = Settings {
         interval_s,
         false_pages_per_month: crate::config::FALSE_PAGES_PER_MONTH_DEFAULT,
@@ -112,35 +115,70 @@ pub fn replay(
     Ok(gathered.finish(recording, first.zip(last)))
 }
 
-/// A recording as the samplers would have delivered it.
-pub fn observations(recording: &Recording) -> impl Iterator<Item = Observation> {
-    let is_fleet = |name: &str| built_in(name).is_some_and(|signal| signal.exact);
-    let groups = [FLEET, OTHER].map(|source| {
+/// The columns of one source.
+#[derive(Clone, Debug)]
+struct Group {
+    source: &'static str,
+    columns: Vec<(usize, String)>,
+    /// Median spacing of the rows in which any of its cells is filled, in seconds.
+    spacing_s: f64,
+    latest: Option<Time>,
+}
+
+impl Group {
+    fn of(recording: &Recording, source: &'static str) -> Option<Group> {
+        let is_fleet = |name: &str| built_in(name).is_some_and(|signal| signal.exact);
         let columns = recording.columns.iter().enumerate();
         let own = columns.filter(|(_, name)| is_fleet(name) == (source == FLEET));
-        (source, own.map(|(index, name)| (index, name.clone())).collect::<Vec<_>>())
-    });
+        let columns: Vec<_> = own.map(|(index, name)| (index, name.clone())).collect();
+        let present = recording
+            .rows()
+            .filter(|row| columns.iter().any(|(index, _)| row.value(*index).is_some()));
+        let times: Vec<Time> = present.map(|row| row.at).collect();
+        let spacings = times.windows(2).map(|pair| (pair[1] - pair[0]).as_seconds_f64());
+        let mut spacings: Vec<f64> = spacings.collect();
+        spacings.sort_by(f64::total_cmp);
+        let spacing_s = spacings.get(spacings.len() / 2).copied().unwrap_or(INTERVAL_DEFAULT_S);
+        (!columns.is_empty()).then_some(Group { source, columns, spacing_s, latest: None })
+    }
+
+    /// What the source's sampler would have delivered at a row. In a row of another source, sooner
+    /// than the next sample of this one was due, its cells are empty because nobody asked it.
+    fn observe(&mut self, row: Row<'_>) -> Option<Observation> {
+        let cells = self.columns.iter();
+        let values: BTreeMap<String, f64> =
+            cells.filter_map(|(index, name)| Some((name.clone(), row.value(*index)?))).collect();
+        let elapsed_s = self.latest.map(|latest| (row.at - latest).as_seconds_f64());
+        let not_due = elapsed_s.is_none_or(|elapsed_s| elapsed_s < DUE_SHARE * self.spacing_s);
+        if values.is_empty() && not_due {
+            return None;
+        }
+        self.latest = Some(row.at);
+        let outcome = if values.is_empty() {
+            let message = "every cell of the recording is empty".to_owned();
+            Outcome::Failed(Failure { reason: FailureReason::Answer, message })
+        } else {
+            Outcome::Sampled(Box::new(Reading { values, ..Reading::default() }))
+        };
+        Some(Observation { at: row.at, source: self.source.to_owned(), outcome })
+    }
+}
+
+/// A recording as the samplers would have delivered it.
+pub fn observations(recording: &Recording) -> impl Iterator<Item = Observation> {
+    let mut groups: Vec<Group> =
+        [FLEET, OTHER].into_iter().filter_map(|source| Group::of(recording, source)).collect();
     recording.rows().flat_map(move |row| {
-        let present = groups.iter().filter(|(_, columns)| !columns.is_empty());
-        let observed = present.map(|(source, columns)| {
-            let values: BTreeMap<String, f64> = columns
-                .iter()
-                .filter_map(|(index, name)| Some((name.clone(), row.value(*index)?)))
-                .collect();
-            observation(row.at, source, values)
-        });
-        observed.collect::<Vec<_>>()
+        groups.iter_mut().filter_map(|group| group.observe(row)).collect::<Vec<_>>()
     })
 }
 
-fn observation(at: Time, source: &str, values: BTreeMap<String, f64>) -> Observation {
-    let outcome = if values.is_empty() {
-        let message = "every cell of the recording is empty".to_owned();
-        Outcome::Failed(Failure { reason: FailureReason::Answer, message })
-    } else {
-        Outcome::Sampled(Box::new(Reading { values, ..Reading::default() }))
-    };
-    Observation { at, source: source.to_owned(), outcome }
+/// The interval at which a recording was made: its fleet columns' where it has some, since rows of
+/// several sources may alternate.
+fn interval_s(recording: &Recording) -> Option<f64> {
+    recording.interval_s()?;
+    let groups = [FLEET, OTHER].into_iter();
+    groups.filter_map(|source| Group::of(recording, source)).map(|group| group.spacing_s).next()
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 use anyhow::{Context, Result, anyhow};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -54,12 +54,15 @@ enum Group {
 
 const GROUPS: [Group; 4] = [Group::Samplers, Group::Keeper, Group::Notifiers, Group::Http];
 
+/// A task that ended: its group, its name and how it went.
+type Ended = (Group, String, Result<()>);
+
 /// Every task of the daemon.
 pub(super) struct Tasks {
     shutdown: Shutdown,
     stops: [CancellationToken; 4],
     running: [usize; 4],
-    set: JoinSet<(Group, String, Result<()>)>,
+    set: JoinSet<Ended>,
 }
 
 impl Tasks {
@@ -171,10 +174,7 @@ impl Tasks {
         outcome
     }
 
-    fn died(
-        &mut self,
-        ended: Option<Result<(Group, String, Result<()>), tokio::task::JoinError>>,
-    ) -> anyhow::Error {
+    fn died(&mut self, ended: Option<Result<Ended, JoinError>>) -> anyhow::Error {
         match ended {
             Some(Ok((group, name, result))) => {
                 self.running[group as usize] -= 1;

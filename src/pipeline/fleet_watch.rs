@@ -10,6 +10,7 @@ use crate::{
     pipeline::{
         Pipeline, Subject,
         intake::Intake,
+        mass::Recognised,
         state::{FleetSample, OwnerWatch},
     },
 };
@@ -231,7 +232,9 @@ impl Pipeline {
         let kinds: Vec<FlowKind> = platform_wide.iter().map(|(kind, _, _)| *kind).collect();
         for (kind, sample, platform) in platform_wide {
             if self.mass_watch_index(kind).is_none() {
-                self.begin_mass(kind, &sample, &platform, &kinds, intake, before);
+                let (sample, platform) = (&sample, &platform);
+                let recognised = Recognised { kind, sample, platform, intake, before };
+                self.begin_mass(recognised, &kinds);
             }
         }
     }

@@ -23,6 +23,16 @@ const AFFECTED_MAX: usize = 10;
 /// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
 const DECLARED_SHARE: f64 = 0.02;
 
+/// A platform-wide flow as it was recognised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recognised<'a> {
+    pub(super) kind: FlowKind,
+    pub(super) sample: &'a FlowSample,
+    pub(super) platform: &'a Platform,
+    pub(super) intake: &'a Intake,
+    pub(super) before: &'a FleetSample,
+}
+
 /// Pins are one family; the applications' own targets are another.
 fn same_family(one: FlowKind, other: FlowKind) -> bool {
     (one == FlowKind::Retargeted) == (other == FlowKind::Retargeted)
@@ -37,15 +47,8 @@ impl Pipeline {
     }
 
     /// Opens the incident of a platform-wide flow.
-    pub(super) fn begin_mass(
-        &mut self,
-        kind: FlowKind,
-        sample: &FlowSample,
-        platform: &Platform,
-        kinds: &[FlowKind],
-        intake: &Intake,
-        before: &FleetSample,
-    ) {
+    pub(super) fn begin_mass(&mut self, recognised: Recognised<'_>, kinds: &[FlowKind]) {
+        let Recognised { kind, sample, platform, intake, before } = recognised;
         let earlier = earlier_flows(kind, sample, platform);
         let cohorts = intake.cohorts.as_ref();
         let pinned_total = before.values.get("devices_pinned").copied();
@@ -166,20 +169,13 @@ impl Pipeline {
             return true;
         }
         self.state.flows.entry(kind).or_default().clear_recent();
-        self.join_sequel(index, mass, kind, sample, &platform, intake, before);
+        let recognised = Recognised { kind, sample, platform: &platform, intake, before };
+        self.join_sequel(index, mass, recognised);
         true
     }
 
-    fn join_sequel(
-        &mut self,
-        index: usize,
-        mass: &mut MassWatch,
-        kind: FlowKind,
-        sample: &FlowSample,
-        platform: &Platform,
-        intake: &Intake,
-        before: &FleetSample,
-    ) {
+    fn join_sequel(&mut self, index: usize, mass: &mut MassWatch, recognised: Recognised<'_>) {
+        let Recognised { kind, sample, platform, intake, before } = recognised;
         mass.kind = kind;
         mass.companion = None;
         mass.quiet_at = platform.quiet_at;

@@ -245,7 +245,7 @@ fn a_blind_daemon_says_so_and_nothing_of_the_fleet() {
     assert_eq!(severities, [Severity::Warning, Severity::Critical]);
     let step = story.sample();
     assert!(only(&step).resolved_at.is_some());
-    assert_eq!(only(&step).causes[0].superseded_at.is_some(), true);
+    assert!(only(&step).causes[0].superseded_at.is_some());
 }
 
 #[test]
