@@ -6,6 +6,7 @@ mod counters;
 mod database;
 mod evidence;
 mod failure;
+mod migrations;
 mod open_balena;
 mod pace;
 mod prometheus;

@@ -1,6 +1,6 @@
 //! The fleet sample of an open-balena database: all numbers read from rows come from one read-only
 //! snapshot, folded into cohorts as they arrive. Statistics views and migration tables are read
-//! afterwards (`evidence`); their failure costs a note, never the sample.
+//! afterwards (`evidence`, `migrations`); their failure costs a note, never the sample.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use sqlx::{
 use super::{
     database::{self, Isolation, Limits, Postgres, Sqlite},
     evidence::{self, Evidence},
-    failure,
+    failure, migrations,
     pace::Pace,
     schema::{self, APPLICATION, Columns, DEVICE, FleetQueries},
 };
@@ -109,13 +109,18 @@ impl OpenBalena {
             reading.absent.clone_from(&queries.absent);
             reading.notes.clone_from(&queries.notes);
         }
-        if let Fleet::Postgres(servers) = &mut self.fleet {
-            let Servers { fleet, primary, evidence } = &mut **servers;
-            let limits = self.pace.evidence_limits();
-            // Statistics are of the server that writes: the primary, if the fleet is read
-            // elsewhere.
-            let server = primary.as_mut().unwrap_or(fleet);
-            evidence.read_into(server, &limits, &mut reading).await;
+        let limits = self.pace.evidence_limits();
+        match &mut self.fleet {
+            Fleet::Postgres(servers) => {
+                let Servers { fleet, primary, evidence } = &mut **servers;
+                // Statistics are of the server that writes: the primary, if the fleet is read
+                // elsewhere.
+                let server = primary.as_mut().unwrap_or(fleet);
+                evidence.read_into(server, &limits, &mut reading).await;
+            }
+            Fleet::Sqlite(file) => {
+                migrations::read_sqlite_into(&self.name, file, &limits, &mut reading).await;
+            }
         }
         Ok(reading)
     }
