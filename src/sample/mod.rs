@@ -12,6 +12,7 @@ mod pace;
 mod prometheus;
 mod schema;
 mod sql;
+mod staleness;
 mod statement_queries;
 mod statements;
 mod writes;

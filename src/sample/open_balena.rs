@@ -19,6 +19,7 @@ use super::{
     failure, migrations,
     pace::Pace,
     schema::{self, APPLICATION, Columns, DEVICE, FleetQueries},
+    staleness::{self, Staleness},
 };
 use crate::{
     config::Secret,
@@ -46,6 +47,9 @@ pub(super) struct OpenBalena {
     samples_since_probe: u32,
     /// The highest device id of the previous present sample: what is above it is new.
     device_id_max: Option<i64>,
+    /// Seconds that the latest sample's server, a replica, was behind.
+    behind_s: Option<f64>,
+    staleness: Staleness,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,8 @@ impl OpenBalena {
             queries: None,
             samples_since_probe: 0,
             device_id_max: None,
+            behind_s: None,
+            staleness: Staleness::default(),
         })
     }
 
@@ -109,6 +115,8 @@ impl OpenBalena {
             reading.absent.clone_from(&queries.absent);
             reading.notes.clone_from(&queries.notes);
         }
+        let late = self.staleness.note(&self.name, self.behind_s, self.pace.interval());
+        reading.notes.extend(late);
         let limits = self.pace.evidence_limits();
         match &mut self.fleet {
             Fleet::Postgres(servers) => {
@@ -205,6 +213,9 @@ impl OpenBalena {
                     read_postgres(&self.name, &mut connection, known, appeared_above).await;
                 match answer {
                     Ok(answer) => {
+                        let behind = staleness::read(&mut connection).await;
+                        self.behind_s =
+                            behind.map_err(|error| failed("ask how far it is behind", error))?;
                         let ended = fleet.commit(connection).await;
                         ended.map_err(|error| failed("end the sample", error))?;
                         answer
