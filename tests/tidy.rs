@@ -34,11 +34,12 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
 ];
 
 /// What no other module may know: they stand at the top. `daemon` and `serve` are wired by
-/// `daemon`, `demo` and `cli` alone.
-const TOP_MODULES: &[&str] = &["daemon", "serve", "cli", "demo", "check"];
+/// `daemon`, `demo` and `cli` alone; the commands take their options from `cli`.
+const TOP_MODULES: &[&str] = &["daemon", "serve", "cli", "demo", "check", "backtest"];
 
 /// Who may know the top modules.
-const WIRING_MODULES: &[&str] = &["daemon", "serve", "cli", "demo", "check", "main", "lib"];
+const WIRING_MODULES: &[&str] =
+    &["daemon", "serve", "cli", "demo", "check", "backtest", "main", "lib"];
 
 /// Files of other modules that are pure too: the simulated fleet lives alike in tests and demo.
 const PURE_FILES: &[&str] = &[
