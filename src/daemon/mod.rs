@@ -143,6 +143,28 @@ pub async fn run(
     outcome
 }
 
+/// One task for each notifier. Each is woken when incidents change and reads them for itself.
+fn start_notifiers(
+    tasks: &mut Tasks,
+    notifiers: Vec<alertmanager::Sender>,
+    store: &Store,
+    unsaved: &watch::Receiver<Vec<Incident>>,
+    woken: &watch::Receiver<u64>,
+) {
+    for notifier in notifiers {
+        let (reader, unsaved) = (store.clone(), unsaved.clone());
+        let incidents = move |since: Time| {
+            let (reader, unsaved) = (reader.clone(), unsaved.borrow().clone());
+            async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
+        };
+        let sending = alertmanager::run(notifier, incidents, woken.clone(), tasks.notify_stops());
+        tasks.notifier("notifier", async move {
+            sending.await;
+            Ok(())
+        });
+    }
+}
+
 /// Every source that is asked.
 fn connect(config: &Config, clock: &Clock) -> Result<Vec<Source>> {
     let asked =
@@ -174,28 +196,6 @@ fn notifiers(
         })
     };
     config.notify.alertmanager.iter().map(sender).collect()
-}
-
-/// One task for each notifier. Each is woken when incidents change and reads them for itself.
-fn start_notifiers(
-    tasks: &mut Tasks,
-    notifiers: Vec<alertmanager::Sender>,
-    store: &Store,
-    unsaved: &watch::Receiver<Vec<Incident>>,
-    woken: &watch::Receiver<u64>,
-) {
-    for notifier in notifiers {
-        let (reader, unsaved) = (store.clone(), unsaved.clone());
-        let incidents = move |since: Time| {
-            let (reader, unsaved) = (reader.clone(), unsaved.borrow().clone());
-            async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
-        };
-        let sending = alertmanager::run(notifier, incidents, woken.clone(), tasks.notify_stops());
-        tasks.notifier("notifier", async move {
-            sending.await;
-            Ok(())
-        });
-    }
 }
 
 /// What is stored, with what is not stored yet in its place.

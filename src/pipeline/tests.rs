@@ -53,19 +53,13 @@ impl Story {
     }
 
     fn sample(&mut self) -> Step {
-        self.sample_with(None, &[])
-    }
-
-    fn sample_with(&mut self, accounting: Option<accounting::Reading>, absent: &[&str]) -> Step {
         let snapshot = Snapshot {
             at: at(self.sample),
             device_id_max: 1,
             appeared_above: Some(1),
             applications: self.fleet.clone(),
         };
-        let absent = absent.iter().map(|&signal| signal.to_owned()).collect();
-        let fleet = Some(snapshot);
-        let reading = Reading { fleet, accounting, absent, ..Reading::default() };
+        let reading = Reading { fleet: Some(snapshot), ..Reading::default() };
         self.observe(Outcome::Sampled(Box::new(reading)))
     }
 
@@ -294,6 +288,16 @@ fn repeats_and_late_rows_are_left_out_and_said() {
     assert_eq!((step.irregularities[0].kind, step.incidents.len()), ("duplicate", 0));
     story.sample = 0;
     assert_eq!(story.sample().irregularities[0].kind, "out_of_order");
+}
+
+impl Story {
+    fn sample_with(&mut self, accounting: Option<accounting::Reading>, absent: &[&str]) -> Step {
+        let (at, applications) = (at(self.sample), self.fleet.clone());
+        let fleet = Some(Snapshot { at, device_id_max: 1, appeared_above: Some(1), applications });
+        let absent = absent.iter().map(|&signal| signal.to_owned()).collect();
+        let reading = Reading { fleet, accounting, absent, ..Reading::default() };
+        self.observe(Outcome::Sampled(Box::new(reading)))
+    }
 }
 
 fn migration(run_count: i64, migrated_rows: i64) -> accounting::Reading {
