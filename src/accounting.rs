@@ -1,5 +1,5 @@
-//! Row accounting: what PostgreSQL's statistics views and the platform's migration tables said at a
-//! sample. The arithmetic between two readings is in `diagnose`; the SQL is in `sample`.
+//! Row accounting: what PostgreSQL's statistics views and the platform's migration tables (on either
+//! database) said at a sample. The arithmetic between two readings is in `diagnose`; the SQL is in `sample`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Reading {
     /// `pg_stat_statements`: every statement that writes rows, by identity.
     pub statements: Option<Statements>,
+    /// Why `statements` is `None`, as a clause for people, where more can be said than that it failed.
+    #[serde(default)]
+    pub statements_lack: Option<String>,
     /// `pg_stat_user_tables` of `device`.
     pub device: Option<TableCounters>,
     /// `"migration status"`: asynchronous migrations, by key.

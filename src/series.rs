@@ -137,7 +137,7 @@ pub struct Reading {
     pub absent: BTreeSet<String>,
     /// The fleet's cohorts, from an `open_balena` source.
     pub fleet: Option<fleet::Snapshot>,
-    /// Statistics views and migration tables, from an `open_balena` source on PostgreSQL.
+    /// Migration tables, and on PostgreSQL statistics views, from an `open_balena` source.
     pub accounting: Option<accounting::Reading>,
     /// How long the sample took.
     pub took: Duration,

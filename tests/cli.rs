@@ -85,10 +85,10 @@ fn a_wrong_command_line_exits_2_and_says_what_would_be_right() {
         &["export", "--since", "yesterday"],
         2,
         &expect![[r#"
-        error: invalid value 'yesterday' for '--since <TIME>': write it as 2019-09-23T22:12:00Z, 2019-09-23, "2019-09-23 22:12:00" (UTC), or Unix seconds
+            error: invalid value 'yesterday' for '--since <TIME>': "yesterday" is not a time: write 2019-09-23T22:14:00Z, "2019-09-23 22:14:00", Unix seconds, or how long ago, as in 24h
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
     check_refused(
         &["demo", "--speed", "0"],

@@ -1,3 +1,5 @@
+//! What `check --connect` prints of each kind of answer, as people see it.
+
 use std::collections::BTreeSet;
 
 use expect_test::expect;

@@ -118,18 +118,8 @@ pub async fn run(
         "serving on http://{address}"
     );
     tasks.http("http", serve_until(listener, state, tasks.http_stops()));
-    for notifier in notifiers(config, &clock, &metrics)? {
-        let (reader, unsaved) = (store.clone(), unsaved_seen.clone());
-        let incidents = move |since: Time| {
-            let (reader, unsaved) = (reader.clone(), unsaved.borrow().clone());
-            async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
-        };
-        let sending = alertmanager::run(notifier, incidents, woken.clone(), tasks.notify_stops());
-        tasks.notifier("notifier", async move {
-            sending.await;
-            Ok(())
-        });
-    }
+    let notifiers = notifiers(config, &clock, &metrics)?;
+    start_notifiers(&mut tasks, notifiers, &store, &unsaved_seen, &woken);
     let mut keeper =
         Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
     let sources = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT).await;
@@ -151,6 +141,28 @@ pub async fn run(
     let outcome = tasks.finish().await;
     store.close().await;
     outcome
+}
+
+/// One task for each notifier. Each is woken when incidents change and reads them for itself.
+fn start_notifiers(
+    tasks: &mut Tasks,
+    notifiers: Vec<alertmanager::Sender>,
+    store: &Store,
+    unsaved: &watch::Receiver<Vec<Incident>>,
+    woken: &watch::Receiver<u64>,
+) {
+    for notifier in notifiers {
+        let (reader, unsaved) = (store.clone(), unsaved.clone());
+        let incidents = move |since: Time| {
+            let (reader, unsaved) = (reader.clone(), unsaved.borrow().clone());
+            async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
+        };
+        let sending = alertmanager::run(notifier, incidents, woken.clone(), tasks.notify_stops());
+        tasks.notifier("notifier", async move {
+            sending.await;
+            Ok(())
+        });
+    }
 }
 
 /// Every source that is asked.

@@ -35,6 +35,9 @@ pub struct Ledger {
     previous: Option<Previous>,
     /// Writers that were open at the latest reading.
     writers: Vec<OpenWriter>,
+    /// Why the latest reading had no statements, where its reader knew.
+    #[serde(default)]
+    statements_lack: Option<String>,
 }
 
 /// The parts of a reading that the next one is compared with.
@@ -149,6 +152,7 @@ impl Ledger {
         }
         self.forget_texts();
         self.writers = reading.writers.clone();
+        self.statements_lack = reading.statements_lack.clone();
         self.previous = Some(Previous {
             device: reading.device,
             migrations: reading.migrations.clone(),
@@ -180,13 +184,9 @@ impl Ledger {
 
     fn account_statements(&self, claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
         if window.iter().all(|entry| entry.statements.is_none()) {
-            push(
-                account,
-                "missing",
-                "the statements that wrote cannot be named: pg_stat_statements \
-                could not be read (see the source's notes for the grant that would help)"
-                    .to_owned(),
-            );
+            let unknown = "pg_stat_statements could not be read (the source's notes say why)";
+            let why = self.statements_lack.as_deref().unwrap_or(unknown);
+            push(account, "missing", format!("the statements that wrote cannot be named: {why}"));
             return;
         }
         let mut by_statement: BTreeMap<(i64, &str), (i64, i64)> = BTreeMap::new();

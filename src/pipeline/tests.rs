@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
+    accounting,
     fleet::{Application, Cohort, CohortKey, Snapshot},
     incident::{Cause, Scope, Severity},
     series::{Failure, FailureReason, Reading},
@@ -287,4 +288,83 @@ fn repeats_and_late_rows_are_left_out_and_said() {
     assert_eq!((step.irregularities[0].kind, step.incidents.len()), ("duplicate", 0));
     story.sample = 0;
     assert_eq!(story.sample().irregularities[0].kind, "out_of_order");
+}
+
+impl Story {
+    fn sample_with(&mut self, accounting: Option<accounting::Reading>, absent: &[&str]) -> Step {
+        let (at, applications) = (at(self.sample), self.fleet.clone());
+        let fleet = Some(Snapshot { at, device_id_max: 1, appeared_above: Some(1), applications });
+        let absent = absent.iter().map(|&signal| signal.to_owned()).collect();
+        let reading = Reading { fleet, accounting, absent, ..Reading::default() };
+        self.observe(Outcome::Sampled(Box::new(reading)))
+    }
+}
+
+fn migration(run_count: i64, migrated_rows: i64) -> accounting::Reading {
+    let migration = accounting::Migration { run_count, migrated_rows, ..Default::default() };
+    accounting::Reading {
+        migrations: Some(BTreeMap::from([("0042-pin-devices".to_owned(), migration)])),
+        statements_lack: Some("an SQLite database keeps no statistics of statements".to_owned()),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn without_statistics_a_page_names_the_migration_and_says_only_what_is_true() {
+    let mut story = Story::new(400, 60);
+    for _ in 0..5 {
+        story.sample_with(Some(migration(1, 0)), &[]);
+    }
+    story.pin(1..=400);
+    let step = story.sample_with(Some(migration(2, 32_000)), &[]);
+    let record = only(&step).current();
+    assert_eq!(record.cause, Cause::MassPin);
+    let text_of = |kind: &str| {
+        let found = record.evidence.iter().filter(|evidence| evidence.kind == kind);
+        found.map(|evidence| evidence.text.as_str()).collect::<Vec<_>>().join("\n")
+    };
+    let running = text_of("migration");
+    assert!(running.contains("0042-pin-devices is running: 32,000 rows"), "{running}");
+    let missing = text_of("missing");
+    assert!(missing.ends_with("an SQLite database keeps no statistics of statements"), "{missing}");
+    let whole = format!("{record:?}");
+    assert!(!whole.contains("pg_") && !whole.to_lowercase().contains("grant"), "{whole}");
+}
+
+#[test]
+fn where_owners_are_unknown_breadth_is_of_applications_and_nothing_is_zero() {
+    const ABSENT: &[&str] = &[
+        "organizations",
+        "organizations_devices_removed",
+        "organizations_pins_added",
+        "organizations_pins_removed",
+        "organizations_pins_moved",
+        "organizations_targets_changed",
+    ];
+    let mut story = Story::new(400, 1);
+    for application in story.fleet.values_mut() {
+        application.organization = 0;
+    }
+    for _ in 0..5 {
+        assert_eq!(story.sample_with(None, ABSENT).incidents, []);
+    }
+    story.unpin(1..=400);
+    let step = story.sample_with(None, ABSENT);
+    assert_eq!(only(&step).current().cause, Cause::MassUnpin);
+    assert_eq!(only(&step).current().scope, Scope::Platform);
+    let recorded = &story.pipeline.state.fleet.as_ref().unwrap().values;
+    assert_eq!(recorded["applications_pins_removed"], 400.0);
+    for signal in ABSENT {
+        assert!(!recorded.contains_key(*signal), "{signal} is missing, not a number");
+        assert!(!story.pipeline.state.signals.contains_key(*signal), "{signal} is not watched");
+    }
+    // One application is one owner's own affair, though every owner has the same id.
+    let mut story = Story::new(400, 1);
+    for _ in 0..5 {
+        story.sample_with(None, ABSENT);
+    }
+    story.unpin([7]);
+    let step = story.sample_with(None, ABSENT);
+    assert_eq!(only(&step).current().scope, Scope::Application);
+    assert_eq!(only(&step).current().severity, Severity::Info);
 }

@@ -1,3 +1,5 @@
+//! Recordings as text: what is read, what is reported, and that what is written is read again.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 

@@ -3,19 +3,17 @@
 //! part that cannot be read costs only itself, and a note that names what would help. Whose rows
 //! explain which flow is decided by `diagnose`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use sqlx::{Row, postgres::PgConnection};
 
 use super::{
     database::{APPLICATION_NAME, Isolation, Limits, Postgres},
-    failure,
+    failure, migrations,
     schema::{APPLICATION, DEVICE},
     statement_queries::read_statements,
     statements::Tracker,
 };
 use crate::{
-    accounting::{self, Migration, OpenWriter, TableCounters},
+    accounting::{self, OpenWriter, TableCounters},
     series::{FailureReason, Reading},
 };
 
@@ -30,10 +28,6 @@ const WRITER_CHARS_MAX: i32 = 1_000;
 
 /// Open writers that are named, oldest first.
 const WRITERS_MAX: i64 = 20;
-
-/// Asynchronous and executed migrations: more than any platform has.
-const MIGRATIONS_MAX: i64 = 5_000;
-const EXECUTED_MAX: usize = 20_000;
 
 /// Reads evidence, and remembers what statements had counted before.
 #[derive(Debug)]
@@ -125,29 +119,29 @@ impl Evidence {
         let answer = read_wal_lsn(connection).await;
         into.wal_lsn = parts.end(connection, "the WAL position", answer).await?;
 
-        if parts.may_read("migration status", facts.may_read_status, &facts.role) {
+        if parts.may_read(migrations::STATUS, facts.may_read_status, &facts.role) {
             parts.begin(connection).await?;
-            let answer = read_migrations(connection).await;
+            let answer = migrations::read_status(connection).await;
             into.migrations = parts.end(connection, "\"migration status\"", answer).await?;
         }
-        if parts.may_read("migration", facts.may_read_migrations, &facts.role) {
+        if parts.may_read(migrations::EXECUTED, facts.may_read_migrations, &facts.role) {
             parts.begin(connection).await?;
-            let answer = read_executed_migrations(connection).await;
+            let answer = migrations::read_executed(connection).await;
             into.executed_migrations = parts.end(connection, "\"migration\"", answer).await?;
         }
         if facts.is_replica {
-            parts.note(
+            into.statements_lack = Some(parts.note(
                 "statistics of written rows are kept by the primary, and this is a replica: set \
                  the source's evidence_url to the primary",
-            );
+            ));
             return Ok(());
         }
         if !facts.reads_all_stats {
-            parts.note(&format!(
+            into.statements_lack = Some(parts.note(&format!(
                 "role {role} cannot see the statements of other roles: who wrote rows stays \
                  unknown; run GRANT pg_read_all_stats TO {role}",
                 role = facts.role
-            ));
+            )));
         }
         if let Some(device) = facts.device {
             parts.begin(connection).await?;
@@ -160,11 +154,13 @@ impl Evidence {
                 parts.end(connection, "pg_stat_activity", answer).await?.unwrap_or_default();
         }
         match &facts.extension {
-            None => parts.note(
-                "rows cannot be accounted to statements without pg_stat_statements: add it to \
-                 shared_preload_libraries, restart PostgreSQL and run CREATE EXTENSION \
-                 pg_stat_statements",
-            ),
+            None => {
+                into.statements_lack = Some(parts.note(
+                    "rows cannot be accounted to statements without pg_stat_statements: add it to \
+                     shared_preload_libraries, restart PostgreSQL and run CREATE EXTENSION \
+                     pg_stat_statements",
+                ));
+            }
             Some((schema, version)) if facts.reads_all_stats => {
                 parts.begin(connection).await?;
                 let answer = read_statements(connection, &mut self.tracker, schema, version).await;
@@ -185,8 +181,10 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn note(&mut self, text: &str) {
+    /// Notes `text`, and gives it back for who else has to say it.
+    fn note(&mut self, text: &str) -> String {
         self.notes.push(format!("source \"{}\": {text}", self.source));
+        text.to_owned()
     }
 
     fn may_read(&mut self, table: &str, may_read: Option<bool>, role: &str) -> bool {
@@ -200,7 +198,7 @@ impl Parts<'_> {
                 "there is no table \"{table}\" on the role's search_path: migrations cannot be \
                  named"
             )),
-        }
+        };
         false
     }
 
@@ -323,63 +321,6 @@ async fn read_writers(
     writers.collect()
 }
 
-async fn read_migrations(
-    connection: &mut PgConnection,
-) -> Result<BTreeMap<String, Migration>, sqlx::Error> {
-    // Flags are boolean or integer, counts may be NULL.
-    let sql = "SELECT CAST(\"migration key\" AS text) AS key, \
-               coalesce(CAST(\"run count\" AS bigint), 0) AS run_count, \
-               coalesce(CAST(\"migrated row count\" AS bigint), 0) AS migrated_rows, \
-               coalesce(CAST(\"error count\" AS bigint), 0) AS error_count, \
-               coalesce(CAST(\"is backing off\" AS integer), 0) <> 0 AS is_backing_off, \
-               CAST(\"start time\" AS text) AS start_time, \
-               CAST(\"last run time\" AS text) AS last_run_time \
-               FROM \"migration status\" ORDER BY 1 LIMIT $1";
-    let rows =
-        sqlx::query(sql).persistent(false).bind(MIGRATIONS_MAX).fetch_all(connection).await?;
-    let migrations = rows.iter().map(|row| {
-        let migration = Migration {
-            run_count: row.try_get("run_count")?,
-            migrated_rows: row.try_get("migrated_rows")?,
-            error_count: row.try_get("error_count")?,
-            is_backing_off: row.try_get("is_backing_off")?,
-            start_time: row.try_get("start_time")?,
-            last_run_time: row.try_get("last_run_time")?,
-        };
-        Ok((row.try_get("key")?, migration))
-    });
-    migrations.collect()
-}
-
-async fn read_executed_migrations(
-    connection: &mut PgConnection,
-) -> Result<BTreeSet<String>, sqlx::Error> {
-    let sql = "SELECT CAST(\"model name\" AS text), CAST(\"executed migrations\" AS text) \
-               FROM \"migration\"";
-    let rows = sqlx::query(sql).persistent(false).fetch_all(connection).await?;
-    let mut executed = BTreeSet::new();
-    for row in &rows {
-        let model: String = row.try_get(0)?;
-        let list: Option<String> = row.try_get(1)?;
-        let keys = migration_keys(list.as_deref().unwrap_or("[]"))
-            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        executed.extend(keys.into_iter().map(|key| format!("{model}/{key}")));
-    }
-    while executed.len() > EXECUTED_MAX {
-        // Keys begin with a number that grows: the oldest go.
-        executed.pop_first();
-    }
-    Ok(executed)
-}
-
-/// The list is JSON, or a JSON string that holds JSON where the column is text written twice over.
-fn migration_keys(list: &str) -> Result<Vec<String>, serde_json::Error> {
-    match serde_json::from_str(list)? {
-        serde_json::Value::String(inner) => serde_json::from_str(&inner),
-        other => serde_json::from_value(other),
-    }
-}
-
 /// Who holds the lock that a sample could not get, in words; `None` if it is gone or cannot be
 /// seen.
 pub(super) async fn lock_holder(server: &mut Postgres, limits: &Limits) -> Option<String> {
@@ -412,16 +353,4 @@ pub(super) async fn lock_holder(server: &mut Postgres, limits: &Limits) -> Optio
         ))
     };
     tokio::time::timeout(limits.connect + limits.statement, look).await.ok().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn executed_migrations_are_a_list_or_a_list_in_a_string() {
-        assert_eq!(migration_keys(r#"["0001", "0002-b"]"#).unwrap(), ["0001", "0002-b"]);
-        assert_eq!(migration_keys(r#""[\"0001\"]""#).unwrap(), ["0001"]);
-        assert!(migration_keys("{}").is_err());
-    }
 }

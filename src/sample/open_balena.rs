@@ -1,6 +1,6 @@
 //! The fleet sample of an open-balena database: all numbers read from rows come from one read-only
 //! snapshot, folded into cohorts as they arrive. Statistics views and migration tables are read
-//! afterwards (`evidence`); their failure costs a note, never the sample.
+//! afterwards (`evidence`, `migrations`); their failure costs a note, never the sample.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,10 @@ use sqlx::{
 use super::{
     database::{self, Isolation, Limits, Postgres, Sqlite},
     evidence::{self, Evidence},
-    failure,
+    failure, migrations,
     pace::Pace,
     schema::{self, APPLICATION, Columns, DEVICE, FleetQueries},
+    staleness::{self, Staleness},
 };
 use crate::{
     config::Secret,
@@ -46,6 +47,9 @@ pub(super) struct OpenBalena {
     samples_since_probe: u32,
     /// The highest device id of the previous present sample: what is above it is new.
     device_id_max: Option<i64>,
+    /// Seconds that the latest sample's server, a replica, was behind.
+    behind_s: Option<f64>,
+    staleness: Staleness,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,8 @@ impl OpenBalena {
             queries: None,
             samples_since_probe: 0,
             device_id_max: None,
+            behind_s: None,
+            staleness: Staleness::default(),
         })
     }
 
@@ -109,13 +115,20 @@ impl OpenBalena {
             reading.absent.clone_from(&queries.absent);
             reading.notes.clone_from(&queries.notes);
         }
-        if let Fleet::Postgres(servers) = &mut self.fleet {
-            let Servers { fleet, primary, evidence } = &mut **servers;
-            let limits = self.pace.evidence_limits();
-            // Statistics are of the server that writes: the primary, if the fleet is read
-            // elsewhere.
-            let server = primary.as_mut().unwrap_or(fleet);
-            evidence.read_into(server, &limits, &mut reading).await;
+        let late = self.staleness.note(&self.name, self.behind_s, self.pace.interval());
+        reading.notes.extend(late);
+        let limits = self.pace.evidence_limits();
+        match &mut self.fleet {
+            Fleet::Postgres(servers) => {
+                let Servers { fleet, primary, evidence } = &mut **servers;
+                // Statistics are of the server that writes: the primary, if the fleet is read
+                // elsewhere.
+                let server = primary.as_mut().unwrap_or(fleet);
+                evidence.read_into(server, &limits, &mut reading).await;
+            }
+            Fleet::Sqlite(file) => {
+                migrations::read_sqlite_into(&self.name, file, &limits, &mut reading).await;
+            }
         }
         Ok(reading)
     }
@@ -200,6 +213,9 @@ impl OpenBalena {
                     read_postgres(&self.name, &mut connection, known, appeared_above).await;
                 match answer {
                     Ok(answer) => {
+                        let behind = staleness::read(&mut connection).await;
+                        self.behind_s =
+                            behind.map_err(|error| failed("ask how far it is behind", error))?;
                         let ended = fleet.commit(connection).await;
                         ended.map_err(|error| failed("end the sample", error))?;
                         answer

@@ -50,6 +50,11 @@ impl Pace {
         Pace { interval, usual_s: None }
     }
 
+    /// The interval in real time.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Learns from a sample that took `took`, or that was cut off after it: a database that has
     /// become slow for good is given more time, up to the bound.
     pub(super) fn learn(&mut self, took: Duration) {

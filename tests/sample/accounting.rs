@@ -174,6 +174,7 @@ async fn what_cannot_be_read_is_noted_with_its_remedy_and_costs_no_sample() {
     assert_contains(&notes, "no table \"migration\"");
     let accounting = reading.accounting.unwrap();
     assert!(accounting.statements.is_none() && accounting.migrations.is_none());
+    assert_contains(accounting.statements_lack.as_deref().unwrap(), "CREATE EXTENSION");
     assert!(accounting.device.is_some(), "the table's counters are everybody's");
     assert!(reading.values.contains_key("device_rows_written_total"));
 }

@@ -1,6 +1,7 @@
 //! The sources against real databases and HTTP servers.
 
 mod accounting;
+mod migrations;
 mod open_balena;
 mod prometheus;
 mod running;

@@ -1,6 +1,8 @@
 //! The fleet sample: the same rows give the same snapshot on every database and type of flag, and
 //! what goes wrong has its reason.
 
+use std::time::{Duration, Instant};
+
 use headwater::{
     config::{Secret, SourceKind},
     fleet::{CohortKey, Flows},
@@ -196,4 +198,38 @@ async fn no_message_holds_the_password() {
     assert_eq!(refused.reason, FailureReason::Connection);
     assert_contains(&refused.message, "127.0.0.1:9/fleet");
     assert!(!refused.message.contains("hunter2"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_replica_that_stands_still_is_read_and_said_to_be_behind() {
+    let Some(mut server) = Postgres::start(&[]) else { return };
+    let database = server.create_database("fleet");
+    server.psql("CREATE ROLE headwater LOGIN");
+    server.psql_in(database, &(tables("boolean") + ROWS + GRANTS));
+    let url = Secret::new(server.url("headwater", database));
+    let kind = SourceKind::OpenBalena { url, evidence_url: None };
+    let mut source = source(kind, SHORT_INTERVAL);
+    let primary = reading(source.sample(at(0)).await);
+    assert!(primary.notes.is_empty(), "a primary is never behind: {:?}", primary.notes);
+    let flushed = r#"SET synchronous_commit = on; CREATE TABLE "written last" ()"#;
+    server.psql_in(database, flushed);
+
+    server.become_standby();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let late = loop {
+        // The commits that it has replayed grow older with the clock, of which nothing tells.
+        let reading = reading(source.sample(at(15)).await);
+        assert_counts(&reading);
+        let late = reading.notes.iter().find(|note| note.contains("the replica is"));
+        if let Some(late) = late {
+            break late.clone();
+        }
+        assert!(Instant::now() < deadline, "{:?}", reading.notes);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_contains(&late, " s behind, more than the interval of 2 s");
+    let again = reading(source.sample(at(30)).await);
+    assert!(again.notes.contains(&late), "the same words: {:?}", again.notes);
+    let lack = again.accounting.unwrap().statements_lack.expect("a replica counts no writes");
+    assert_contains(&lack, "evidence_url");
 }

@@ -92,6 +92,53 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// Cuts the server off and starts it again as a standby that hears of no primary. It replays
+    /// what it had logged since its start and stands still at the last commit that reached the disk:
+    /// make one with `SET synchronous_commit = on`.
+    pub(crate) fn become_standby(&mut self) {
+        self.stop();
+        let signal = self.directory.path().join("data/standby.signal");
+        fs::write(&signal, "").expect("the cluster's directory is writable");
+        if let Some((user, group)) = owner() {
+            chown(signal, Some(user), Some(group)).expect("root gives files away");
+        }
+        self.child = spawn(&self.binaries, self.directory.path(), self.port, owner(), &[]);
+        assert!(self.answers(), "another process has taken port {}", self.port);
+    }
+
+    /// Waits until the server answers; `false` if it ended instead because its port was taken.
+    fn answers(&mut self) -> bool {
+        let deadline = Instant::now() + DEADLINE;
+        let log_path = self.directory.path().join("log");
+        while !self.psql_output("postgres", "SELECT 1").status.success() {
+            let ended = self.child.try_wait().expect("a child can be asked");
+            let log = || fs::read_to_string(&log_path).unwrap_or_default();
+            if ended.is_some() {
+                assert!(log().contains("Address already in use"), "postgres ended: {}", log());
+                return false;
+            }
+            assert!(Instant::now() < deadline, "postgres does not answer: {}", log());
+            std::thread::sleep(POLL);
+        }
+        true
+    }
+
+    fn stop(&mut self) {
+        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared memory
+        // is released, which SIGKILL would not do.
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-QUIT", &pid]).status();
+        let deadline = Instant::now() + DEADLINE;
+        while asked.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(POLL),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn psql_output(&self, database: &str, sql: &str) -> Output {
         let mut child = Command::new(self.binaries.join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
@@ -114,19 +161,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared memory
-        // is released, which SIGKILL would not do.
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-QUIT", &pid]).status();
-        let deadline = Instant::now() + DEADLINE;
-        while asked.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => std::thread::sleep(POLL),
-                Ok(Some(_)) | Err(_) => return,
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
         let _ = &self.directory;
     }
 }
@@ -210,37 +245,35 @@ fn launch(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("a bound listener has an address").port();
     drop(listener);
-    let log_path = directory.path().join("log");
-    let log = fs::File::create(&log_path).expect("the temporary directory is writable");
+    let child = spawn(binaries, directory.path(), port, owner, settings);
+    let mut server = Postgres { child, port, binaries: binaries.to_owned(), directory };
+    server.answers().then_some(server)
+}
+
+fn spawn(
+    binaries: &Path,
+    directory: &Path,
+    port: u16,
+    owner: Option<(u32, u32)>,
+    settings: &[&str],
+) -> Child {
+    let log = fs::File::create(directory.join("log")).expect("the directory is writable");
     let mut server = command(&binaries.join("postgres"), owner);
-    server.arg("-D").arg(directory.path().join("data"));
+    server.arg("-D").arg(directory.join("data"));
     // Nothing has to survive a crash of the machine.
     let ours = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
     let preload = "shared_preload_libraries=pg_stat_statements";
-    let sockets = format!("unix_socket_directories={}", directory.path().display());
+    let sockets = format!("unix_socket_directories={}", directory.display());
     let port_setting = format!("port={port}");
     let places = ["listen_addresses=127.0.0.1", &port_setting, &sockets, preload];
     for setting in places.iter().chain(&ours).chain(settings) {
         server.args(["-c", setting]);
     }
-    let child = server
+    server
         .stdout(log.try_clone().expect("a file handle can be cloned"))
         .stderr(log)
         .spawn()
-        .expect("postgres can be run");
-    let mut server = Postgres { child, port, binaries: binaries.to_owned(), directory };
-    let deadline = Instant::now() + DEADLINE;
-    while !server.psql_output("postgres", "SELECT 1").status.success() {
-        let ended = server.child.try_wait().expect("a child can be asked");
-        let log = || fs::read_to_string(&log_path).unwrap_or_default();
-        if ended.is_some() {
-            assert!(log().contains("Address already in use"), "postgres ended: {}", log());
-            return None;
-        }
-        assert!(Instant::now() < deadline, "postgres does not answer: {}", log());
-        std::thread::sleep(POLL);
-    }
-    Some(server)
+        .expect("postgres can be run")
 }
 
 #[test]
