@@ -3,7 +3,10 @@
 //! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far as
 //! their change predicts its size.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -134,6 +137,7 @@ struct Path {
     delay_max_s: i64,
     relation: Relation,
     first_step: String,
+    steps: u32,
 }
 
 impl Graph {
@@ -165,7 +169,7 @@ impl Graph {
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
-        let mut best: Option<Explanation> = None;
+        let mut best: Option<((f64, Reverse<u32>, Time), Explanation)> = None;
         let mut waiting = VecDeque::from(steps_from(signal, user));
         let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
         while let Some(path) = waiting.pop_front() {
@@ -176,8 +180,11 @@ impl Graph {
                 && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
             {
                 let explanation = self.predict(signal, change, &path, *ancestor);
-                if best.as_ref().is_none_or(|other| explanation.share > other.share) {
-                    best = Some(explanation);
+                // Of those that predict as much, the nearest, and of these the one that moved last:
+                // pins that were added minutes ago are not why updates are pending now.
+                let rank = (explanation.share, Reverse(path.steps), ancestor.onset);
+                if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                    best = Some((rank, explanation));
                 }
             }
             for step in parents(&path.ancestor, user) {
@@ -186,10 +193,11 @@ impl Graph {
                     delay_max_s: path.delay_max_s + step.1,
                     relation: if path.relation == step.2 { step.2 } else { Relation::Learned },
                     first_step: path.first_step.clone(),
+                    steps: path.steps + 1,
                 });
             }
         }
-        best
+        best.map(|(_, explanation)| explanation)
     }
 
     fn predict(&self, signal: &str, change: Moved, path: &Path, ancestor: Moved) -> Explanation {
@@ -250,6 +258,7 @@ fn steps_from(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<Path
         ancestor: parent,
         delay_max_s,
         relation,
+        steps: 1,
     };
     steps.map(path).collect()
 }
@@ -291,6 +300,15 @@ mod tests {
         );
         let late = moved(3 * POLL_S, 2.0, 600.0);
         assert_eq!(explain("delta_queue", late, &[("pending_pairs", moved(0, 0.0, 900.0))]), None);
+    }
+
+    #[test]
+    fn of_two_that_predict_as_much_the_later_one_explains() {
+        let pending = moved(135, 49.0, 2_570.0);
+        let causes =
+            [("pins_added", moved(60, 0.0, 16_959.0)), ("pins_removed", moved(135, 0.0, 19_948.0))];
+        let explanation = explain("pending_updates", pending, &causes).unwrap();
+        assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));
     }
 
     #[test]
