@@ -11,7 +11,10 @@ use std::{
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::series::{SignalSettings, Time};
+use crate::{
+    diagnose::flows::FlowKind,
+    series::{SignalSettings, Time},
+};
 
 /// How much of the child a change of the parent brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,8 +207,13 @@ impl Graph {
         let size = (change.after - change.before).abs();
         let driving = (ancestor.after - ancestor.before).abs();
         let by = path.ancestor.clone();
+        // Counts rise and fall with what they are made of; flows are always up.
+        let same_way = (change.after > change.before) == (ancestor.after > ancestor.before);
+        let is_flow = FlowKind::ALL.iter().any(|kind| kind.signals().contains(&by.as_str()));
+        let against = path.steps == 1 && !is_flow && !same_way;
         let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
         let (share, how) = match (path.relation, slope) {
+            (Relation::AtMostOneEach, _) if against => (0.0, "it moved the other way"),
             (Relation::AtMostOneEach, _) => {
                 (driving / size.max(f64::MIN_POSITIVE), "one for each at most")
             }
@@ -289,6 +297,16 @@ mod tests {
         let larger = moved(120, 2.0, 4_802.0);
         let explanation = explain("delta_queue", larger, &[("pending_pairs", pairs)]).unwrap();
         assert_eq!(explanation.share, 0.25, "{}", explanation.text);
+    }
+
+    #[test]
+    fn a_fall_of_pairs_is_no_reason_for_a_rise_of_the_queue() {
+        let queue = moved(120, 124.0, 522.0);
+        let causes = [("pending_pairs", moved(60, 1_738.0, 150.0))];
+        assert_eq!(explain("delta_queue", queue, &causes).unwrap().share, 0.0);
+        let causes = [causes[0], ("pins_removed", moved(120, 0.0, 99_766.0))];
+        let explanation = explain("delta_queue", queue, &causes).unwrap();
+        assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));
     }
 
     #[test]

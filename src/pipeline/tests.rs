@@ -181,6 +181,19 @@ fn a_sequel_goes_back_to_before_its_precursor() {
 }
 
 #[test]
+fn a_symptom_that_grows_is_explained_by_what_goes_on_too() {
+    let mut story = Story::new(40, 12);
+    story.quiet(30);
+    for batch in 0..4 {
+        story.pin(batch * 10 + 1..=batch * 10 + 10);
+        story.sample();
+    }
+    let open = story.pipeline.incidents();
+    let pinned = open[0].symptoms.iter().find(|one| one.signal == "devices_pinned").unwrap();
+    assert_eq!((pinned.before, pinned.after, pinned.explained), (800.0, 4_000.0, 1.0));
+}
+
+#[test]
 fn an_owner_s_pin_after_the_night_is_no_way_back() {
     let mut story = Story::new(40, 12);
     story.quiet(2);
