@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod dashboards;
 mod notify;
+mod platform;
 mod sample;
 mod servers;
 mod simulate;

@@ -36,8 +36,22 @@ pub struct MassFacts {
     pub updates_in_progress: Option<u64>,
     /// The log position at the last quiet sample.
     pub wal_lsn: Option<String>,
+    /// What the incident began with, if this is its sequel.
+    pub precursor: Option<Precursor>,
     /// What the ledger says.
     pub account: Account,
+}
+
+/// The first cause of an incident, as its sequel must know it: what was there just before the sequel is
+/// that cause's work and nothing to go back to.
+#[derive(Clone, Debug)]
+pub struct Precursor {
+    /// Which.
+    pub cause: Cause,
+    /// The last sample before it.
+    pub quiet_at: Time,
+    /// The log position at that sample.
+    pub wal_lsn: Option<String>,
 }
 
 impl MassFacts {
@@ -105,7 +119,7 @@ impl MassFacts {
 
     fn breadth_evidence(&self) -> Evidence {
         let text = format!(
-            "{} changed between {} and {} UTC; one owner acts for one organisation ({})",
+            "{} changed between {} and {} UTC; {}",
             self.extent(),
             hms(self.quiet_at),
             hms(self.now),
@@ -173,14 +187,37 @@ impl MassFacts {
         };
         steps.push(stop);
         steps.extend(self.do_not());
-        let position =
-            self.wal_lsn.as_ref().map_or(String::new(), |lsn| format!(", WAL position {lsn}"));
-        steps.push(format!(
-            "Restore from the state at {} UTC (the last sample before the onset{position}), row by \
-             row: keep what owners changed since.",
-            hms(self.quiet_at),
-        ));
+        steps.push(self.restore());
         steps
+    }
+
+    /// Where to go back to: before the first cause of the incident.
+    fn restore(&self) -> String {
+        let (quiet_at, wal_lsn, what) = match &self.precursor {
+            None => (self.quiet_at, &self.wal_lsn, "the last sample before the onset".to_owned()),
+            Some(first) => {
+                let what = format!("the last sample before {}, which came first", first.cause);
+                (first.quiet_at, &first.wal_lsn, what)
+            }
+        };
+        let position =
+            wal_lsn.as_ref().map_or(String::new(), |lsn| format!(", WAL position {lsn}"));
+        let pinned = match (self.kind, self.blast_radius.pinned_before) {
+            (FlowKind::Removed, Some(pinned)) => {
+                format!(", when {}", counted(pinned, "device was pinned", "devices were pinned"))
+            }
+            _ => String::new(),
+        };
+        let mut text = format!(
+            "Restore from the state at {} UTC ({what}{position}){pinned}, row by row: keep what owners \
+             changed since.",
+            hms(quiet_at),
+        );
+        if let Some(first) = &self.precursor {
+            let spoilt_at = hms(self.quiet_at);
+            text += &format!(" Not from {spoilt_at} UTC: that state is {}'s work.", first.cause);
+        }
+        text
     }
 
     fn do_not(&self) -> Vec<String> {

@@ -3,12 +3,18 @@
 //! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far as
 //! their change predicts its size.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::series::{SignalSettings, Time};
+use crate::{
+    diagnose::flows::FlowKind,
+    series::{SignalSettings, Time},
+};
 
 /// How much of the child a change of the parent brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +140,7 @@ struct Path {
     delay_max_s: i64,
     relation: Relation,
     first_step: String,
+    steps: u32,
 }
 
 impl Graph {
@@ -165,7 +172,7 @@ impl Graph {
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
-        let mut best: Option<Explanation> = None;
+        let mut best: Option<((f64, Reverse<u32>, Time), Explanation)> = None;
         let mut waiting = VecDeque::from(steps_from(signal, user));
         let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
         while let Some(path) = waiting.pop_front() {
@@ -176,8 +183,11 @@ impl Graph {
                 && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
             {
                 let explanation = self.predict(signal, change, &path, *ancestor);
-                if best.as_ref().is_none_or(|other| explanation.share > other.share) {
-                    best = Some(explanation);
+                // Of those that predict as much, the nearest, and of these the one that moved last:
+                // pins that were added minutes ago are not why updates are pending now.
+                let rank = (explanation.share, Reverse(path.steps), ancestor.onset);
+                if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                    best = Some((rank, explanation));
                 }
             }
             for step in parents(&path.ancestor, user) {
@@ -186,18 +196,24 @@ impl Graph {
                     delay_max_s: path.delay_max_s + step.1,
                     relation: if path.relation == step.2 { step.2 } else { Relation::Learned },
                     first_step: path.first_step.clone(),
+                    steps: path.steps + 1,
                 });
             }
         }
-        best
+        best.map(|(_, explanation)| explanation)
     }
 
     fn predict(&self, signal: &str, change: Moved, path: &Path, ancestor: Moved) -> Explanation {
         let size = (change.after - change.before).abs();
         let driving = (ancestor.after - ancestor.before).abs();
         let by = path.ancestor.clone();
+        // Counts rise and fall with what they are made of; flows are always up.
+        let same_way = (change.after > change.before) == (ancestor.after > ancestor.before);
+        let is_flow = FlowKind::ALL.iter().any(|kind| kind.signals().contains(&by.as_str()));
+        let against = path.steps == 1 && !is_flow && !same_way;
         let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
         let (share, how) = match (path.relation, slope) {
+            (Relation::AtMostOneEach, _) if against => (0.0, "it moved the other way"),
             (Relation::AtMostOneEach, _) => {
                 (driving / size.max(f64::MIN_POSITIVE), "one for each at most")
             }
@@ -250,6 +266,7 @@ fn steps_from(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<Path
         ancestor: parent,
         delay_max_s,
         relation,
+        steps: 1,
     };
     steps.map(path).collect()
 }
@@ -283,6 +300,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fall_of_pairs_is_no_reason_for_a_rise_of_the_queue() {
+        let queue = moved(120, 124.0, 522.0);
+        let causes = [("pending_pairs", moved(60, 1_738.0, 150.0))];
+        assert_eq!(explain("delta_queue", queue, &causes).unwrap().share, 0.0);
+        let causes = [causes[0], ("pins_removed", moved(120, 0.0, 99_766.0))];
+        let explanation = explain("delta_queue", queue, &causes).unwrap();
+        assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));
+    }
+
+    #[test]
     fn an_effect_does_not_precede_its_cause_nor_follow_too_late() {
         let queue = moved(0, 2.0, 600.0);
         assert_eq!(
@@ -291,6 +318,15 @@ mod tests {
         );
         let late = moved(3 * POLL_S, 2.0, 600.0);
         assert_eq!(explain("delta_queue", late, &[("pending_pairs", moved(0, 0.0, 900.0))]), None);
+    }
+
+    #[test]
+    fn of_two_that_predict_as_much_the_later_one_explains() {
+        let pending = moved(135, 49.0, 2_570.0);
+        let causes =
+            [("pins_added", moved(60, 0.0, 16_959.0)), ("pins_removed", moved(135, 0.0, 19_948.0))];
+        let explanation = explain("pending_updates", pending, &causes).unwrap();
+        assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounting::{Migration, OpenWriter, Reading, TableCounters},
-    diagnose::texts::{count, hms, quoted},
+    diagnose::texts::{count, counted, hms, quoted},
     incident::Evidence,
     series::Time,
 };
@@ -23,8 +23,13 @@ const READINGS_MAX: usize = 240;
 /// Counters of an idle pooled connection arrive up to 10 s late (PostgreSQL's PGSTAT_MIN_INTERVAL and
 /// the idle timeout above it), with a margin of half as much again.
 const LATE_COUNTERS_S: i64 = 15;
-/// Statement texts are quoted up to this length, in characters.
+/// Statement texts are quoted as evidence up to this length, in characters …
 const STATEMENT_QUOTE_MAX: usize = 400;
+/// … and up to this one in a summary, which a phone shows: the table and the column are in it.
+const STATEMENT_IN_SUMMARY_MAX: usize = 120;
+/// A statement that wrote fewer rows than devices changed still accounts for the flow if it can have
+/// changed more than this share of them: owners go on with their own acts meanwhile, in other statements.
+const MAIN_WRITER_SHARE: f64 = 0.5;
 
 /// What was written, reading by reading, as far back as it can matter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -177,7 +182,7 @@ impl Ledger {
             self.entries.iter().filter(|entry| entry.at >= claim.quiet_at).collect();
         self.account_statements(claim, &window, &mut account);
         account_table(claim, &window, &mut account);
-        account_migrations(claim, &window, &mut account);
+        self.account_migrations(claim, &window, &mut account);
         self.account_writers(&mut account);
         account
     }
@@ -201,7 +206,9 @@ impl Ledger {
             let names_column = text.contains(claim.column);
             // A function's or a DO block's rows are not counted: its call is what there is.
             let opaque = rows == 0 && names_column;
-            if rows < claim.devices as i64 && !opaque {
+            let accounts = rows >= claim.devices as i64;
+            let mainly = names_column && rows as f64 > MAIN_WRITER_SHARE * claim.devices as f64;
+            if !accounts && !mainly && !opaque {
                 continue;
             }
             let rank = (names_column, rows);
@@ -213,6 +220,61 @@ impl Ledger {
             Some((_, found)) => found.report(claim, account),
             None => push(account, "statement", nobody(claim)),
         }
+    }
+
+    fn account_migrations(&self, claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
+        if window.iter().all(|entry| entry.migrations.is_none()) {
+            return;
+        }
+        let runs = sums(window.iter().copied());
+        if runs.is_empty() {
+            let text = match self.about_to_count(claim) {
+                Some((key, at)) => {
+                    let at = hms(at);
+                    account.migration_runs = true;
+                    let text = format!("migration {key} ran last at {at} UTC and has not stopped");
+                    push(account, "migration", format!("{text}; it may lag with its count"));
+                    text
+                }
+                None => {
+                    let since = hms(claim.quiet_at);
+                    let text = "no migration was running";
+                    push(account, "migration", format!("{text} since {since} UTC"));
+                    text.to_owned()
+                }
+            };
+            account.migrations = Some(text);
+            return;
+        }
+        let clauses = runs.values().map(|run| {
+            if run.executed {
+                return format!("migration {} was executed", run.key);
+            }
+            let rows = counted(run.rows.max(0) as u64, "row", "rows");
+            let batches = counted(run.batches.max(0) as u64, "batch", "batches");
+            format!("migration {} is running ({rows} in {batches} so far)", run.key)
+        });
+        account.migrations = Some(clauses.collect::<Vec<String>>().join(", "));
+        account.migration_runs = !runs.values().all(|run| run.executed);
+        for run in runs.values() {
+            push(account, "migration", run.sentence(claim));
+        }
+    }
+
+    /// A migration that ran before the window, has not gone to sleep, and may have written what it has
+    /// not counted yet: it counts a batch after the batch has committed.
+    fn about_to_count(&self, claim: Claim<'_>) -> Option<(&str, Time)> {
+        if claim.now >= claim.onset + counters_delay_max(claim.interval_s) {
+            return None;
+        }
+        let present = self.previous.as_ref()?.migrations.as_ref()?;
+        self.entries.iter().rev().find_map(|entry| {
+            let runs = entry.migrations.iter().flatten();
+            let mut awake = runs.filter(|run| {
+                !run.executed && present.get(&run.key).is_some_and(|now| !now.is_backing_off)
+            });
+            Some((awake.next()?.key.as_str(), entry.at))
+        })
     }
 
     fn account_writers(&self, account: &mut Account) {
@@ -258,12 +320,15 @@ impl Found<'_> {
         let comparison = match surplus {
             0 => "exactly as many".to_owned(),
             more if more > 0 => format!("{} more than changed", count(more)),
-            _ => "rows written inside a function are not counted".to_owned(),
+            _ if self.rows == 0 => "rows written inside a function are not counted".to_owned(),
+            less => format!("it does not account for the other {}", count(-less)),
         };
+        let constants =
+            if self.text.contains("$1") { "; constants are shown as $1, $2, …" } else { "" };
         let certainty = if self.names_column { "" } else { "; its text does not name the column" };
         let text = format!(
             "{} devices changed; one statement of role {} wrote {} rows in {calls} since {} UTC \
-             ({comparison}{certainty}): {statement}",
+             ({comparison}{certainty}{constants}): {statement}",
             count(claim.devices as i64),
             self.role,
             count(self.rows),
@@ -271,14 +336,20 @@ impl Found<'_> {
         );
         push(account, "statement", text);
         let verb = if self.names_column { "ran" } else { "may have run" };
+        let statement = quoted(self.text, STATEMENT_IN_SUMMARY_MAX);
         account.by_whom =
             Some(format!("role {} {verb} {statement} ({} rows)", self.role, count(self.rows)));
     }
 }
 
+/// How long after a write its counters, and a migration's own count, may still be on their way.
+pub fn counters_delay_max(interval_s: f64) -> TimeDelta {
+    let patience_s = (LATE_COUNTERS_S as f64).max(2.0 * interval_s);
+    TimeDelta::milliseconds((patience_s * 1e3) as i64)
+}
+
 fn nobody(claim: Claim<'_>) -> String {
-    let patience_s = (LATE_COUNTERS_S as f64).max(2.0 * claim.interval_s);
-    let arrived = claim.onset + TimeDelta::milliseconds((patience_s * 1e3) as i64);
+    let arrived = claim.onset + counters_delay_max(claim.interval_s);
     if claim.now < arrived {
         format!(
             "no statement accounts for the {} changed devices yet; counters can arrive late, this \
@@ -301,21 +372,26 @@ fn account_table(claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
     if known.is_empty() {
         return;
     }
-    let text = format!(
-        "{} rows of device were written in all since {} UTC (pg_stat_user_tables; the counters of an \
-         idle connection arrive late)",
-        count(known.iter().sum()),
-        hms(claim.quiet_at),
-    );
+    let (rows, since) = (known.iter().sum::<i64>(), hms(claim.quiet_at));
+    let text = if rows < claim.devices as i64 {
+        // Fewer rows than devices that changed: the writer's own are not among them yet.
+        format!(
+            "pg_stat_user_tables counts {} rows of device since {since} UTC so far: those of the \
+             writer's connection arrive up to {LATE_COUNTERS_S} s late",
+            count(rows),
+        )
+    } else {
+        format!(
+            "{} rows of device were written in all since {since} UTC (pg_stat_user_tables)",
+            count(rows),
+        )
+    };
     push(account, "table", text);
 }
 
-fn account_migrations(claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
-    if window.iter().all(|entry| entry.migrations.is_none()) {
-        return;
-    }
+fn sums<'a>(window: impl Iterator<Item = &'a Entry>) -> BTreeMap<&'a str, Run> {
     let mut runs: BTreeMap<&str, Run> = BTreeMap::new();
-    for run in window.iter().filter_map(|entry| entry.migrations.as_ref()).flatten() {
+    for run in window.filter_map(|entry| entry.migrations.as_ref()).flatten() {
         let sum = runs.entry(&run.key).or_insert_with(|| Run {
             rows: 0,
             batches: 0,
@@ -327,33 +403,22 @@ fn account_migrations(claim: Claim<'_>, window: &[&Entry], account: &mut Account
         sum.errors += run.errors;
         sum.executed |= run.executed;
     }
-    if runs.is_empty() {
-        account.migrations = Some("no migration was running".to_owned());
-        push(
-            account,
-            "migration",
-            format!("no migration was running since {} UTC", hms(claim.quiet_at)),
-        );
-        return;
-    }
-    let keys: Vec<&str> = runs.keys().copied().collect();
-    let verb = if runs.values().all(|run| run.executed) { "was executed" } else { "is running" };
-    account.migrations = Some(format!("migration {} {verb}", keys.join(", ")));
-    account.migration_runs = !runs.values().all(|run| run.executed);
-    for run in runs.values() {
-        let text = if run.executed {
-            format!("migration {} was executed since {} UTC", run.key, hms(claim.quiet_at))
-        } else {
-            format!(
-                "migration {} is running: {} rows in {} batches since {} UTC, {} errors",
-                run.key,
-                count(run.rows),
-                count(run.batches),
-                hms(claim.quiet_at),
-                count(run.errors),
-            )
-        };
-        push(account, "migration", text);
+    runs
+}
+
+impl Run {
+    fn sentence(&self, claim: Claim<'_>) -> String {
+        let since = hms(claim.quiet_at);
+        if self.executed {
+            return format!("migration {} was executed since {since} UTC", self.key);
+        }
+        format!(
+            "migration {} is running: {} in {} since {since} UTC by its own count, {}",
+            self.key,
+            counted(self.rows.max(0) as u64, "row", "rows"),
+            counted(self.batches.max(0) as u64, "batch", "batches"),
+            counted(self.errors.max(0) as u64, "error", "errors"),
+        )
     }
 }
 
@@ -389,3 +454,6 @@ fn runs(previous: &Previous, reading: &Reading) -> Option<Vec<Run>> {
 fn push(account: &mut Account, kind: &str, text: String) {
     account.evidence.push(Evidence { kind: kind.to_owned(), text });
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     diagnose::{
-        causes::MassFacts,
+        causes::{MassFacts, Precursor},
         displacement::Displacement,
         flows::{FlowKind, FlowSample, Platform},
-        ledger::{Account, Claim},
+        ledger::{Account, Claim, counters_delay_max},
     },
-    incident::{Affected, BlastRadius, Cause},
+    incident::{Affected, BlastRadius, Cause, Evidence},
     pipeline::{
         Pipeline, Subject,
         intake::Intake,
@@ -72,6 +72,8 @@ impl Pipeline {
             kind,
             companion: companion(kind, kinds),
             quiet_at: platform.quiet_at,
+            first_quiet_at: platform.quiet_at,
+            moved_at: intake.at,
             amount: 0,
             by_application: BTreeMap::new(),
             applications: None,
@@ -86,7 +88,7 @@ impl Pipeline {
         };
         mass.take(platform, sample);
         mass.moved(self, intake, before);
-        let record = self.facts(&mass, platform, intake).record();
+        let record = self.facts(&mass, None, platform, intake).record();
         let candidates = candidates(kind, platform.probability);
         let mistaken = self.state.watches.iter().position(|watch| {
             matches!(&watch.subject, Subject::Owner(act) if act.kind == kind)
@@ -126,6 +128,10 @@ impl Pipeline {
                 }
             }
             let over = !flowed && self.has_returned(&mut mass, intake);
+            if !over && intake.at <= mass.moved_at + counters_delay_max(self.settings.interval_s) {
+                // Counters of what was written before are still on their way.
+                self.refresh(index, &mass, intake);
+            }
             self.state.watches[index].subject = Subject::Mass(mass);
             if over {
                 self.resolve(index, intake.at);
@@ -151,10 +157,13 @@ impl Pipeline {
         let platform = history.platform_wide(sample, circumstances);
         if kind == mass.kind || Some(kind) == mass.companion {
             let goes_on = platform.is_some() || self.is_batch(mass, sample);
+            if goes_on {
+                // Or else an owner's own act of later would be taken for more of it.
+                self.state.flows.entry(kind).or_default().clear_recent();
+            }
             if goes_on && kind == mass.kind {
-                mass.add(sample);
+                mass.add(sample, platform.as_ref());
                 mass.moved(self, intake, before);
-                self.refresh(index, mass, intake);
             }
             return goes_on;
         }
@@ -168,7 +177,9 @@ impl Pipeline {
             }
             return true;
         }
-        self.state.flows.entry(kind).or_default().clear_recent();
+        for kind in FlowKind::ALL.into_iter().filter(|other| same_family(*other, kind)) {
+            self.state.flows.entry(kind).or_default().clear_recent();
+        }
         let recognised = Recognised { kind, sample, platform: &platform, intake, before };
         self.join_sequel(index, mass, recognised);
         true
@@ -176,9 +187,11 @@ impl Pipeline {
 
     fn join_sequel(&mut self, index: usize, mass: &mut MassWatch, recognised: Recognised<'_>) {
         let Recognised { kind, sample, platform, intake, before } = recognised;
+        let first = self.state.watches[index].incident.first().cause;
         mass.kind = kind;
         mass.companion = None;
         mass.quiet_at = platform.quiet_at;
+        mass.moved_at = intake.at;
         mass.amount = 0;
         mass.by_application.clear();
         (mass.applications, mass.organizations, mass.to_running) = (None, None, None);
@@ -187,7 +200,7 @@ impl Pipeline {
         mass.bound = mass.bound.max(platform.bound.organizations);
         mass.take(platform, sample);
         mass.moved(self, intake, before);
-        let record = self.facts(mass, platform, intake).record();
+        let record = self.facts(mass, Some(first), platform, intake).record();
         let incident = &mut self.state.watches[index].incident;
         incident.candidates = candidates(kind, platform.probability);
         incident.join(record);
@@ -226,12 +239,14 @@ impl Pipeline {
         let onset = self.state.watches[index].incident.current().onset;
         let account = self.account(mass, onset, intake);
         let blast_radius = self.blast_radius(mass, intake);
-        if let Some(record) = self.state.watches[index].incident.causes.last_mut() {
-            let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();
-            record.evidence = flow.into_iter().chain(account.evidence).collect();
+        let Some(record) = self.state.watches[index].incident.causes.last_mut() else { return };
+        let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();
+        let evidence: Vec<Evidence> = flow.into_iter().chain(account.evidence).collect();
+        if evidence != record.evidence || blast_radius != record.blast_radius {
+            record.evidence = evidence;
             record.blast_radius = blast_radius;
+            self.touch(index);
         }
-        self.touch(index);
     }
 
     fn account(&self, mass: &MassWatch, onset: crate::series::Time, intake: &Intake) -> Account {
@@ -245,11 +260,21 @@ impl Pipeline {
         })
     }
 
-    fn facts(&self, mass: &MassWatch, platform: &Platform, intake: &Intake) -> MassFacts {
+    fn facts(
+        &self,
+        mass: &MassWatch,
+        first: Option<Cause>,
+        platform: &Platform,
+        intake: &Intake,
+    ) -> MassFacts {
+        let wal_lsn = |at| self.state.ledger.wal_lsn(at).map(str::to_owned);
         let count = |name: &str| intake.recordable.get(name).map(|count| *count as u64);
         let bound = match platform.bound.organizations {
             0 => platform.bound.origin.clone(),
-            most => format!("ordinarily at most {most}: {}", platform.bound.origin),
+            most => {
+                let origin = &platform.bound.origin;
+                format!("ordinarily at most {most} owners act at a time ({origin})")
+            }
         };
         MassFacts {
             kind: mass.kind,
@@ -262,7 +287,12 @@ impl Pipeline {
             to_running: mass.to_running,
             pending_pairs: count("pending_pairs"),
             updates_in_progress: count("updates_in_progress"),
-            wal_lsn: self.state.ledger.wal_lsn(mass.quiet_at).map(str::to_owned),
+            wal_lsn: wal_lsn(mass.quiet_at),
+            precursor: first.map(|cause| Precursor {
+                cause,
+                quiet_at: mass.first_quiet_at,
+                wal_lsn: wal_lsn(mass.first_quiet_at),
+            }),
             account: self.account(mass, platform.onset, intake),
         }
     }
@@ -317,10 +347,22 @@ impl MassWatch {
 
     /// Takes a further batch. Of a recording it is not known which applications are new in it: the
     /// breadth of the broadest batch is what is sure.
-    fn add(&mut self, sample: &FlowSample) {
-        self.amount += sample.amount;
-        for (application, _, amount) in &sample.by_application {
-            *self.by_application.entry(*application).or_insert(0) += amount;
+    fn add(&mut self, sample: &FlowSample, platform: Option<&Platform>) {
+        self.moved_at = sample.at;
+        match platform {
+            // Together with the smaller ones before it that only now prove to be more of the same.
+            Some(platform) => {
+                self.amount += platform.amount;
+                for (application, amount) in &platform.by_application {
+                    *self.by_application.entry(*application).or_insert(0) += amount;
+                }
+            }
+            None => {
+                self.amount += sample.amount;
+                for (application, _, amount) in &sample.by_application {
+                    *self.by_application.entry(*application).or_insert(0) += amount;
+                }
+            }
         }
         self.applications = self.applications.max(sample.applications);
         self.organizations = self.organizations.max(sample.organizations);

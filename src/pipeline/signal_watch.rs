@@ -232,7 +232,7 @@ impl Pipeline {
         if let (Some(symptom), true) = (symptom, fresh) {
             let known = &self.state.watches[index].incident.symptoms[symptom];
             if (now.after - known.before).abs() > (known.after - known.before).abs() {
-                let explanation = self.explain(signal, now);
+                let explanation = self.explain_growth(signal, now, intake.at);
                 let known = &mut self.state.watches[index].incident.symptoms[symptom];
                 known.after = now.after;
                 if let Some(explanation) = explanation {
@@ -251,6 +251,16 @@ impl Pipeline {
         let moved = self.moved(change.onset);
         let user = &self.settings.signals;
         self.state.graph.explain(signal, change, &moved, self.settings.interval_s, user)
+    }
+
+    /// Explains a change that has gone on since its onset: what drives it may have gone on too.
+    fn explain_growth(&self, signal: &str, change: Moved, at: Time) -> Option<Explanation> {
+        let early = self.explain(signal, change);
+        let late = self.explain(signal, Moved { onset: at, ..change });
+        match (early, late) {
+            (Some(early), Some(late)) if late.share < early.share => Some(early),
+            (early, late) => late.or(early),
+        }
     }
 
     /// How every driving signal moved of late, up to an effect's onset.

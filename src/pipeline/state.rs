@@ -124,6 +124,10 @@ pub(super) struct MassWatch {
     pub(super) companion: Option<FlowKind>,
     /// Last sample before the current cause.
     pub(super) quiet_at: Time,
+    /// Last sample before the incident's first cause.
+    pub(super) first_quiet_at: Time,
+    /// The latest sample in which the current cause moved something.
+    pub(super) moved_at: Time,
     /// What the current cause has moved so far.
     pub(super) amount: u64,
     /// The same by application, live.

@@ -53,14 +53,23 @@ impl Story {
     }
 
     fn sample(&mut self) -> Step {
+        let reading = self.reading();
+        self.observe(Outcome::Sampled(Box::new(reading)))
+    }
+
+    fn accounted(&mut self, accounting: accounting::Reading) -> Step {
+        let reading = Reading { accounting: Some(accounting), ..self.reading() };
+        self.observe(Outcome::Sampled(Box::new(reading)))
+    }
+
+    fn reading(&self) -> Reading {
         let snapshot = Snapshot {
             at: at(self.sample),
             device_id_max: 1,
             appeared_above: Some(1),
             applications: self.fleet.clone(),
         };
-        let reading = Reading { fleet: Some(snapshot), ..Reading::default() };
-        self.observe(Outcome::Sampled(Box::new(reading)))
+        Reading { fleet: Some(snapshot), ..Reading::default() }
     }
 
     fn observe(&mut self, outcome: Outcome) -> Step {
@@ -148,6 +157,87 @@ fn the_night_is_one_incident_with_two_causes_and_two_pages() {
         step.incidents.into_iter().find(|incident| incident.resolved_at.is_some())
     });
     assert_eq!(resolved.expect("restored, hence resolved").notifications.len(), 2);
+}
+
+#[test]
+fn a_sequel_goes_back_to_before_its_precursor() {
+    let mut story = Story::new(40, 12);
+    story.quiet(2);
+    story.pin(1..=40);
+    let step = story.sample();
+    let last_step = |step: &Step| only(step).current().next_steps.last().unwrap().clone();
+    assert!(
+        last_step(&step).starts_with("Restore from the state at 22:00:15 UTC (the last sample")
+    );
+    story.sample();
+    story.unpin(1..=40);
+    let restore = last_step(&story.sample());
+    assert_eq!(
+        restore,
+        "Restore from the state at 22:00:15 UTC (the last sample before mass_pin, which came first), \
+         when 800 devices were pinned, row by row: keep what owners changed since. Not from 22:00:45 \
+         UTC: that state is mass_pin's work."
+    );
+}
+
+#[test]
+fn a_symptom_that_grows_is_explained_by_what_goes_on_too() {
+    let mut story = Story::new(40, 12);
+    story.quiet(30);
+    for batch in 0..4 {
+        story.pin(batch * 10 + 1..=batch * 10 + 10);
+        story.sample();
+    }
+    let open = story.pipeline.incidents();
+    let pinned = open[0].symptoms.iter().find(|one| one.signal == "devices_pinned").unwrap();
+    assert_eq!((pinned.before, pinned.after, pinned.explained), (800.0, 4_000.0, 1.0));
+}
+
+#[test]
+fn an_owner_s_pin_after_the_night_is_no_way_back() {
+    let mut story = Story::new(40, 12);
+    story.quiet(2);
+    story.pin(1..=20);
+    story.sample();
+    story.pin(21..=40);
+    story.sample();
+    story.unpin(1..=40);
+    story.sample();
+    let unpinned = story.fleet[&7].clone();
+    let application = story.fleet.get_mut(&7).unwrap();
+    application.cohorts.clear();
+    put(application, Some(3), Some(3), 1);
+    put(application, None, Some(2), 20);
+    put(application, None, Some(3), 79);
+    assert_ne!(story.fleet[&7], unpinned);
+    story.sample();
+    let open = story.pipeline.incidents();
+    let told: Vec<&str> = open[0].timeline.iter().map(|line| line.text.as_str()).collect();
+    assert!(!told.iter().any(|text| text.contains("way back")), "{told:#?}");
+}
+
+#[test]
+fn evidence_is_brought_up_to_date_until_the_counters_have_arrived() {
+    let mut story = Story::new(40, 12);
+    let written = |rows: i64| accounting::Reading {
+        device: Some(accounting::TableCounters { updated: rows, ..Default::default() }),
+        ..accounting::Reading::default()
+    };
+    for _ in 0..2 {
+        story.accounted(written(100));
+    }
+    story.unpin(1..=40);
+    let table = |step: &Step| {
+        let evidence = &only(step).current().evidence;
+        evidence.iter().find(|fact| fact.kind == "table").unwrap().text.clone()
+    };
+    let late = table(&story.accounted(written(107)));
+    assert!(late.contains("counts 7 rows of device"), "{late}");
+    let arrived = table(&story.accounted(written(4_107)));
+    assert!(arrived.starts_with("4,007 rows of device were written in all"), "{arrived}");
+    story.accounted(written(4_107));
+    let unrelated = story.accounted(written(9_000));
+    assert_eq!(unrelated.incidents, [], "what is written later is not its work");
 }
 
 #[test]

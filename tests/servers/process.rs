@@ -44,13 +44,22 @@ impl Process {
             eprintln!("SKIPPED: {missing}");
             return None;
         }
+        Some(Process::start_here(program, directory, arguments).await)
+    }
+
+    /// The same for a program that is there for sure, by its path.
+    pub(crate) async fn start_here(
+        program: &str,
+        directory: &Path,
+        arguments: impl Fn(u16) -> Vec<String>,
+    ) -> Process {
         for _ in 0..START_ATTEMPTS_MAX {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
             let port = listener.local_addr().expect("a bound listener has an address").port();
             drop(listener);
             if let Some(process) = Process::launch(program, directory, &arguments(port), port).await
             {
-                return Some(process);
+                return process;
             }
         }
         panic!("no {program} came up in {START_ATTEMPTS_MAX} attempts");
@@ -83,7 +92,8 @@ impl Process {
             }
             if process.child.try_wait().expect("a child can be asked").is_some() {
                 let words = process.words();
-                assert!(words.contains("address already in use"), "{program} ended: {words}");
+                let port_was_taken = words.to_lowercase().contains("address already in use");
+                assert!(port_was_taken, "{program} ended: {words}");
                 return None;
             }
             assert!(Instant::now() < deadline, "{program} does not answer: {}", process.words());
@@ -108,8 +118,13 @@ impl Process {
         }
     }
 
+    /// The id under which `/proc` knows it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the program said.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
