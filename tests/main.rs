@@ -6,6 +6,7 @@ mod config;
 mod dashboards;
 mod notify;
 mod sample;
+mod scenarios;
 mod servers;
 mod simulate;
 mod tidy;
