@@ -7,9 +7,7 @@ use headwater::{
     simulate::acts::Act,
 };
 
-use super::stage::{
-    DEMO, HUGE, INTERVAL_S, LARGE, SMALL, Sampling, Setting, Shape, Stage, pages,
-};
+use super::stage::{DEMO, HUGE, INTERVAL_S, LARGE, SMALL, Sampling, Setting, Shape, Stage, pages};
 
 /// What happens, with the causes that must be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +29,7 @@ enum Event {
 impl Event {
     fn causes(self) -> &'static [Cause] {
         match self {
-            Event::PinAtOnce | Event::PinInTwentieths | Event::PinInBatches(_) => {
-                &[Cause::MassPin]
-            }
+            Event::PinAtOnce | Event::PinInTwentieths | Event::PinInBatches(_) => &[Cause::MassPin],
             Event::UnpinAtOnce | Event::UnpinInTwentieths | Event::UnpinInBatches(_) => {
                 &[Cause::MassUnpin]
             }
