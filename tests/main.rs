@@ -7,6 +7,7 @@ mod dashboards;
 mod notify;
 mod platform;
 mod sample;
+mod scenarios;
 mod servers;
 mod simulate;
 mod tidy;

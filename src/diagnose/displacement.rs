@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnose::flows::FlowKind, fleet::Snapshot};
+use crate::{
+    diagnose::flows::FlowKind,
+    fleet::{Application, Snapshot},
+};
 
 /// A level before the incident and at its extreme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,11 @@ pub struct Displacement {
     owners: BTreeMap<i64, Levels>,
     /// Pinned devices in all.
     total: Option<Levels>,
+    /// Pinned devices by application and release before the incident, live: what a move of pins
+    /// changes although no count does.
+    pins: BTreeMap<i64, BTreeMap<i64, u64>>,
+    /// How far each owner's pins have strayed from those at the extreme.
+    strayed: BTreeMap<i64, u64>,
     /// Applications' own targets before the incident, live.
     targets: BTreeMap<i64, Option<i64>>,
     /// Samples in a row at which everything had returned.
@@ -40,6 +48,19 @@ pub fn pinned_by_owner(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
     pinned
 }
 
+fn pins_by_release(snapshot: &Snapshot) -> BTreeMap<i64, BTreeMap<i64, u64>> {
+    let by_release = |application: &Application| {
+        let mut releases = BTreeMap::new();
+        for (key, cohort) in &application.cohorts {
+            if let Some(release) = key.pinned {
+                *releases.entry(release).or_insert(0) += cohort.devices;
+            }
+        }
+        releases
+    };
+    snapshot.applications.iter().map(|(id, application)| (*id, by_release(application))).collect()
+}
+
 impl Displacement {
     /// Remembers the last quiet sample.
     pub fn since(quiet: Option<&Snapshot>, pinned_total: Option<f64>) -> Displacement {
@@ -49,6 +70,7 @@ impl Displacement {
         if let Some(snapshot) = quiet {
             let pinned = pinned_by_owner(snapshot).into_iter();
             displacement.owners = pinned.map(|(id, count)| (id, level(count as f64))).collect();
+            displacement.pins = pins_by_release(snapshot);
             let targets = snapshot.applications.iter();
             displacement.targets =
                 targets.map(|(id, application)| (*id, application.target)).collect();
@@ -80,6 +102,7 @@ impl Displacement {
             for (owner, count) in pinned_by_owner(snapshot) {
                 self.owners.entry(owner).or_default().extreme = count as f64;
             }
+            self.strayed = self.strayed_pins(snapshot);
         }
     }
 
@@ -125,7 +148,9 @@ impl Displacement {
     ) -> bool {
         let returned = match (kind, now, pinned_total) {
             (FlowKind::Retargeted, Some(snapshot), _) => self.retargeted(snapshot) <= bound,
-            (FlowKind::Retargeted, None, _) => false,
+            // A count says nothing of where pins point to.
+            (FlowKind::Retargeted | FlowKind::Moved, None, _) => false,
+            (FlowKind::Moved, Some(snapshot), _) => self.astray(snapshot) <= bound,
             (_, now, Some(count)) => {
                 let near = self.total.is_some_and(|Levels { before, extreme }| {
                     (count - before).abs() <= share * (extreme - before).abs()
@@ -136,6 +161,33 @@ impl Displacement {
         };
         self.returned_samples = if returned { self.returned_samples + 1 } else { 0 };
         self.returned_samples >= 2
+    }
+
+    /// Owners with at least half as many strayed pins as at the extreme.
+    fn astray(&self, now: &Snapshot) -> u64 {
+        let strayed = self.strayed_pins(now);
+        let astray = self.strayed.iter().filter(|(owner, extreme)| {
+            **extreme > 0 && 2 * strayed.get(owner).copied().unwrap_or(0) >= **extreme
+        });
+        astray.count() as u64
+    }
+
+    /// By owner, how many pins stand where they did not, and how many are gone from where they stood.
+    fn strayed_pins(&self, now: &Snapshot) -> BTreeMap<i64, u64> {
+        let by_organization = now.tells_owners_apart();
+        let none = BTreeMap::new();
+        let mut strayed = BTreeMap::new();
+        for (id, releases) in pins_by_release(now) {
+            let before = self.pins.get(&id).unwrap_or(&none);
+            let gained = releases
+                .iter()
+                .map(|(release, count)| count.abs_diff(before.get(release).copied().unwrap_or(0)));
+            let lost = before.iter().filter(|(release, _)| !releases.contains_key(release));
+            let distance = gained.sum::<u64>() + lost.map(|(_, count)| count).sum::<u64>();
+            let owner = if by_organization { now.applications[&id].organization } else { id };
+            *strayed.entry(owner).or_insert(0) += distance;
+        }
+        strayed
     }
 
     fn displaced(&self, now: &Snapshot) -> u64 {

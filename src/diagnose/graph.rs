@@ -239,6 +239,18 @@ pub fn is_parent(signal: &str, user: &BTreeMap<String, SignalSettings>) -> bool 
         || user.get(signal).is_some_and(|settings| !settings.drives.is_empty())
 }
 
+/// Signals that drive this one in a proportion that only its history can show.
+pub fn learned_parents<'a>(
+    signal: &'a str,
+    user: &'a BTreeMap<String, SignalSettings>,
+) -> impl Iterator<Item = &'a str> {
+    let declared = EDGES.iter().filter(move |edge| edge.child == signal);
+    let declared = declared.filter(|edge| edge.relation == Relation::Learned);
+    let configured =
+        user.iter().filter(move |(_, settings)| settings.drives.iter().any(|d| d == signal));
+    declared.map(|edge| edge.parent).chain(configured.map(|(name, _)| name.as_str()))
+}
+
 fn edge_key(parent: &str, child: &str) -> String {
     format!("{parent}>{child}")
 }

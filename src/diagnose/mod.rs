@@ -1,7 +1,7 @@
 //! Diagnosis: what the changes mean. Pure functions over data, every answer with its reason.
 //!
 //! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record (`owner`);
-//! `displacement` tells sequels from recoveries; `ledger` accounts for the rows written; `graph` tells
+//! `displacement` tells sequels from recoveries; `driven` when a driven signal is news; `ledger` accounts for the rows written; `graph` tells
 //! symptoms from causes; `causes` puts it into words (`texts`).
 
 pub mod breadth;
@@ -10,6 +10,7 @@ pub mod owner;
 pub mod flows;
 
 pub mod displacement;
+pub mod driven;
 
 pub mod ledger;
 

@@ -153,8 +153,14 @@ impl Pipeline {
         before: &FleetSample,
     ) -> bool {
         let circumstances = self.circumstances(kind, sample, intake, before);
+        let accompanies = self.accompanies(mass, kind, sample, intake, before);
         let history = self.state.flows.entry(kind).or_default();
         let platform = history.platform_wide(sample, circumstances);
+        if accompanies {
+            // Whatever it held belongs to the cause that goes on.
+            history.clear_recent();
+            return platform.is_some();
+        }
         if kind == mass.kind || Some(kind) == mass.companion {
             let goes_on = platform.is_some() || self.is_batch(mass, sample);
             if goes_on {
@@ -169,6 +175,8 @@ impl Pipeline {
         }
         let Some(platform) = platform else { return false };
         if !self.goes_beyond(mass, kind, platform.bound.organizations, intake) {
+            // Accounted for: an owner's act after the recovery must not find it in its window.
+            self.state.flows.entry(kind).or_default().clear_recent();
             if !mass.recovering {
                 mass.recovering = true;
                 let text = "Pins are on their way back to where they were before.";
@@ -205,6 +213,29 @@ impl Pipeline {
         incident.candidates = candidates(kind, platform.probability);
         incident.join(record);
         self.touch(index);
+    }
+
+    /// A statement that pins devices, or takes pins back, also moves the pins of some devices that had
+    /// another: in one sample the smaller flow is a by-product of the larger one. Additions are one
+    /// only of moves that are the current cause.
+    fn accompanies(
+        &self,
+        mass: &MassWatch,
+        kind: FlowKind,
+        sample: &FlowSample,
+        intake: &Intake,
+        before: &FleetSample,
+    ) -> bool {
+        let exceeded = |by: FlowKind| {
+            let other = self.flow_sample(by, intake, before);
+            other.is_some_and(|other| other.amount > sample.amount)
+        };
+        match kind {
+            _ if kind == mass.kind => false,
+            FlowKind::Moved => exceeded(FlowKind::Added) || exceeded(FlowKind::Removed),
+            FlowKind::Added => mass.kind == FlowKind::Moved && exceeded(FlowKind::Moved),
+            FlowKind::Removed | FlowKind::Retargeted => false,
+        }
     }
 
     /// A further batch of the current cause need not be platform-wide by itself: it touches as many

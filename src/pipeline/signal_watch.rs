@@ -9,12 +9,13 @@ use crate::{
     detect::{Detector, Settings as DetectorSettings},
     diagnose::{
         causes::unexplained,
+        driven::OrdinaryMoves,
         flows::FlowKind,
         graph::{self, Explanation, Moved},
     },
     incident::{Cause, Change, ChangeKind, Direction, Symptom},
     pipeline::{
-        Pipeline, SignalStatus, Step, Subject,
+        MONTH_S, Pipeline, SignalStatus, Step, Subject,
         intake::Intake,
         state::{Suspect, WatchedSignal},
     },
@@ -28,6 +29,8 @@ const RECENT_MAX: usize = 720;
 /// Samples for which a change of a measured signal must stay before it is an incident of its own
 /// (DESIGN section 4).
 const CONFIRMING_SAMPLES: u32 = 2;
+/// A budget of no warnings at all means one in a hundred years.
+const WARNING_EVERY_MAX_S: f64 = 100.0 * 12.0 * MONTH_S;
 /// Unexplained changes whose onsets lie so near together are taken as one event.
 const ONE_EVENT_S: i64 = 1_800;
 
@@ -55,6 +58,7 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         recent: VecDeque::new(),
         status,
         suspect: None,
+        moves: OrdinaryMoves::default(),
     }
 }
 
@@ -108,6 +112,7 @@ impl Pipeline {
             interval_s: self.settings.interval_s,
         };
         let drives = graph::is_parent(signal, &self.settings.signals);
+        let driven = self.is_driven(signal);
         let Some(watched) = self.state.signals.get_mut(signal) else { return };
         if drives {
             remember(&mut watched.recent, intake.at, value);
@@ -130,6 +135,13 @@ impl Pipeline {
         status.samples = verdict.samples;
         status.cold = verdict.cold;
         status.unexplained = Some(0.0);
+        watched.moves.seen(intake.at);
+        if let (true, None, Some(left)) =
+            (driven, &status.cold, watched.moves.learning_left(intake.at))
+        {
+            let hours = left.as_seconds_f64() / 3_600.0;
+            status.cold = Some(format!("learns for {hours:.1} h more how others drive it"));
+        }
         if let Some(suspect) = &mut watched.suspect {
             suspect.samples_since += 1;
         }
@@ -368,6 +380,10 @@ impl Pipeline {
         if explanation.is_some() && (now.after - now.before).abs() * (1.0 - share) <= band {
             return;
         }
+        let left = (now.after - now.before).abs() * (1.0 - share);
+        if self.is_driven(signal) && !self.is_news(signal, left, at) {
+            return;
+        }
         let near = self.state.watches.iter().position(|watch| {
             let apart = (change.onset - watch.incident.first().onset).abs();
             matches!(watch.subject, Subject::Signal(_)) && apart <= TimeDelta::seconds(ONE_EVENT_S)
@@ -392,6 +408,23 @@ impl Pipeline {
         });
         incident.note(at, format!("{signal} moved too."));
         self.touch(index);
+    }
+
+    /// Whether something that is watched drives this signal in a proportion that must be learned.
+    fn is_driven(&self, signal: &str) -> bool {
+        let mut parents = graph::learned_parents(signal, &self.settings.signals);
+        parents.any(|parent| self.state.signals.contains_key(parent))
+    }
+
+    /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share of
+    /// one measured signal.
+    fn is_news(&mut self, signal: &str, size: f64, at: Time) -> bool {
+        let measured = self.state.signals.keys().filter(|name| !is_exact(name)).count() as f64;
+        let a_month = self.settings.false_warnings_per_month / MONTH_S;
+        let every_s = (measured / a_month.max(f64::MIN_POSITIVE)).min(WARNING_EVERY_MAX_S);
+        let every = TimeDelta::seconds(every_s as i64);
+        let watched = self.state.signals.get_mut(signal);
+        watched.is_some_and(|watched| watched.moves.is_news(at, size, every))
     }
 
     /// A change that belongs to no incident is the new normal: at once for what is read from rows, and

@@ -8,6 +8,7 @@ use crate::{
     detect::Detector,
     diagnose::{
         displacement::Displacement,
+        driven::OrdinaryMoves,
         flows::{FlowHistory, FlowKind},
         graph::Graph,
         ledger::Ledger,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// The present shape of `State`. A stored state of another version is not read.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub(super) struct WatchedSignal {
     pub(super) status: SignalStatus,
     /// A change that nothing explains so far, until it is confirmed.
     pub(super) suspect: Option<Suspect>,
+    /// What it ordinarily does beyond what its parents explain.
+    pub(super) moves: OrdinaryMoves,
 }
 
 /// A change that may become an incident of its own.

@@ -1,0 +1,1 @@
+//! Stories as recordings, through the `headwater backtest` binary.
