@@ -1,6 +1,6 @@
 //! The command line: parse, call the command, print the error's chain once, choose the exit code.
 
-use std::{env, process::ExitCode};
+use std::{env, io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser as _;
@@ -47,7 +47,11 @@ async fn run(command: &Command) -> Result<()> {
 fn start_log(options: &LogOptions, command: &Command) {
     let level = options.level_for(command).name();
     let filter = EnvFilter::new(format!("warn,headwater={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for a terminal; in a file or a journal they are noise.
+        .with_ansi(std::io::stderr().is_terminal());
     match options.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
