@@ -10,12 +10,12 @@ async fn it_serves_every_source_and_ends_with_all_committed() {
     let sources = format!(
         "  - type: prometheus\n    url: {prometheus}\n    signals:\n      delta_queue: queue\n  \
          - type: sql\n    url: sqlite://{}\n    signals:\n      \
-         applications: SELECT count(*) FROM application\n  \
+         application_rows: SELECT count(*) FROM application\n  \
          - type: push\n    signals: [ops_queue_depth]\n",
         fleet.path("fleet.db").display()
     );
     let mut daemon = Daemon::start(&fleet.configuration(&sources, "")).await;
-    for signal in ["devices_pinned", "delta_queue", "applications"] {
+    for signal in ["devices_pinned", "delta_queue", "application_rows"] {
         daemon.samples(signal, 2).await;
     }
     let push = daemon.client.post(format!("{}/api/v1/samples", daemon.base));
@@ -61,7 +61,7 @@ async fn an_interrupt_drains_too_and_a_second_one_cuts() {
         let log = daemon.log();
         assert_eq!(status.code(), Some(1), "{log}");
         assert!(log.contains("error: cut by a second signal before these had ended"), "{log}");
-        assert!(log.contains("notifier; all is committed"), "the pipeline came first: {log}");
+        assert!(log.contains("notifier"), "it waits for the pager: {log}");
     }
 
     let mut daemon = Daemon::start(&fleet.configuration("", "")).await;
