@@ -4,7 +4,7 @@
 
 mod pager;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{future::Future, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
@@ -31,32 +31,39 @@ const STEP: TimeDelta = TimeDelta::seconds(5);
 /// Between two lines on the fleet's state, in the fleet's time: in the evening, and in the night.
 const EVENING_LINE_S: i64 = 600;
 const NIGHT_LINE_S: i64 = 60;
+
 /// `headwater demo`.
 pub async fn run_command(options: &DemoOptions) -> Result<()> {
     let seed = options.seed.unwrap_or_else(random);
-    let folder = Folder::new()?;
-    let mut stage = Stage::set(seed, options, &folder).await?;
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot serve on {}: choose another address with --listen", options.listen)
     })?;
+    // With port 0 the system chose one.
+    let listen = listener.local_addr().context("a bound listener has an address")?;
+    let folder = Folder::new()?;
+    let mut stage = Stage::set(seed, &folder).await?;
     println!("Headwater demo, seed {seed} (--seed {seed} shows the same fleet again).");
-    println!(
-        "Pages: http://{}/   Fleet time runs {} times as fast.\n",
-        options.listen, options.speed
-    );
+    println!("Pages: http://{listen}/   Fleet time runs {} times as fast.\n", options.speed);
     let shutdown = Shutdown::default();
     let signals = daemon::on_signals(shutdown.clone())?;
     let clock = Clock::scaled(Night::start(), options.speed);
-    let config = stage.config(options)?;
-    let pager = stage.pager.clone();
-    let mut watching = std::pin::pin!(daemon::run(&config, listener, clock, shutdown.clone()));
-    let outcome = tokio::select! {
-        outcome = &mut watching => outcome,
-        told = stage.play(&clock, options.exit, &pager) => {
-            shutdown.soft.cancel();
-            let ended = watching.await;
-            told.and(ended)
+    let config = stage.config(listen)?;
+    // Prometheus and pager stay until the daemon has ended: it sends once more while it drains.
+    let serving = stage.serve(clock);
+    let playing = async {
+        let mut watching = std::pin::pin!(daemon::run(&config, listener, clock, shutdown.clone()));
+        tokio::select! {
+            ended = &mut watching => ended,
+            told = stage.tell(&clock, options.exit) => {
+                shutdown.soft.cancel();
+                let ended = watching.await;
+                told.and(ended)
+            }
         }
+    };
+    let outcome = tokio::select! {
+        failed = serving => failed,
+        played = playing => played,
     };
     signals.abort();
     outcome
@@ -94,7 +101,7 @@ impl Server {
 }
 
 impl Stage {
-    async fn set(seed: u64, options: &DemoOptions, folder: &Folder) -> Result<Stage> {
+    async fn set(seed: u64, folder: &Folder) -> Result<Stage> {
         let settings = Settings::demo(seed);
         eprintln!(
             "Making a fleet of {} devices in {} applications of {} organisations …",
@@ -109,16 +116,16 @@ impl Stage {
             fleet_url,
             store_url: folder.url("headwater.db"),
             prometheus: Server::bind().await?,
-            pager: Pager::new(night::RECOGNISED_AFTER, format!("http://{}", options.listen)),
+            pager: Pager::new(night::RECOGNISED_AFTER),
             alerts: Server::bind().await?,
         })
     }
 
     /// The configuration, as a user would write it.
-    fn config(&self, options: &DemoOptions) -> Result<Config> {
+    fn config(&self, listen: SocketAddr) -> Result<Config> {
         let text = format!(
             "fleet: demo\n\
-             listen: {}\n\
+             listen: {listen}\n\
              store: {}\n\
              sources:\n\
              \x20 - type: open_balena\n\
@@ -136,27 +143,25 @@ impl Stage {
              \x20     api_requests_total: api_requests_total\n\
              notify:\n\
              \x20 alertmanager: [\"http://{}\"]\n",
-            options.listen,
-            self.store_url,
-            self.fleet_url,
-            self.prometheus.address,
-            self.alerts.address,
+            self.store_url, self.fleet_url, self.prometheus.address, self.alerts.address,
         );
         Ok(Config::parse(&text, "the demo's configuration", &|_| None)?)
     }
 
-    /// Plays the night, with the servers around it, until the story has ended (or for ever).
-    async fn play(&mut self, clock: &Clock, exit: bool, pager: &Pager) -> Result<()> {
+    /// The Prometheus and the pager; they end by failure only.
+    fn serve(&mut self, clock: Clock) -> impl Future<Output = Result<()>> + use<> {
         let scraped = self.play.scraped().router();
         let prometheus = Server::serve(self.prometheus.listener.take(), scraped);
-        let alerts = Server::serve(self.alerts.listener.take(), pager.router(*clock));
-        tokio::select! {
-            failed = prometheus => failed,
-            failed = alerts => failed,
-            told = self.tell(clock, exit) => told,
+        let alerts = Server::serve(self.alerts.listener.take(), self.pager.router(clock));
+        async move {
+            tokio::select! {
+                failed = prometheus => failed,
+                failed = alerts => failed,
+            }
         }
     }
 
+    /// Plays the night and tells it, until the story has ended or for ever.
     async fn tell(&mut self, clock: &Clock, exit: bool) -> Result<()> {
         let mut ended = false;
         loop {
@@ -164,7 +169,7 @@ impl Stage {
             clock.sleep_until(next).await;
             for moment in self.play.play_until(next).await? {
                 if !moment.narration.is_empty() {
-                    println!("{}  {}", hms(moment.at), moment.narration);
+                    pager::print_wrapped(&format!("{}  ", hms(moment.at)), &moment.narration);
                 }
                 if let Some(cause) = moment.begins {
                     self.pager.begins(cause, moment.at);
@@ -175,9 +180,11 @@ impl Stage {
                 ended = true;
                 self.pager.conclude();
                 if exit {
+                    println!("  Without --exit, the incident's page can be looked at now.");
                     return Ok(());
                 }
-                println!("Life goes on; the pages are served until Ctrl-C.");
+                println!("  The incident's page: {}", self.pager.incident_url());
+                println!("  Life goes on, and the pages are served, until Ctrl-C.");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -31,7 +31,8 @@ pub(super) struct Keeper {
     pub(super) clock: Clock,
     pub(super) signals: watch::Sender<Vec<SignalStatus>>,
     pub(super) wake: watch::Sender<u64>,
-    /// Incidents that the store did not take yet: a store that fails must not silence a page.
+    /// While the store fails: every open incident, and what it did not take yet. A store that fails
+    /// must neither silence a page nor let one end.
     pub(super) unsaved: watch::Sender<Vec<Incident>>,
 }
 
@@ -81,7 +82,15 @@ impl Keeper {
         while let Ok(observation) = observed.try_recv() {
             self.observe(&observation, &mut turn);
         }
+        // Pushed samples were answered with "accepted", and that must be true.
+        commanded.close();
+        while let Some(command) = commanded.recv().await {
+            self.command(command, &mut turn);
+        }
         self.commit(&mut turn).await;
+        if turn.store_fails {
+            bail!("the last samples could not be stored: the log says why");
+        }
         Ok(())
     }
 
@@ -169,7 +178,13 @@ impl Keeper {
             }
             Err(failure) => {
                 self.metrics.store_failed();
-                self.unsaved.send_replace(turn.batch.incidents.clone());
+                let untaken = &turn.batch.incidents;
+                let taken = self
+                    .pipeline
+                    .incidents()
+                    .into_iter()
+                    .filter(|incident| untaken.iter().all(|newer| newer.id != incident.id));
+                self.unsaved.send_replace(taken.chain(untaken).cloned().collect());
                 if !std::mem::replace(&mut turn.store_fails, true) {
                     error!("{failure:#}; watching goes on, it is tried again with the next sample");
                 }

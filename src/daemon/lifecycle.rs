@@ -2,12 +2,12 @@
 //! group before it has ended. A task that ends before it was told is a failure of the whole process: a
 //! watchman with a dead part must not look alive.
 
-use std::{future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::{AbortHandle, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -57,18 +57,24 @@ const GROUPS: [Group; 4] = [Group::Samplers, Group::Keeper, Group::Notifiers, Gr
 /// A task that ended: its group, its name and how it went.
 type Ended = (Group, String, Result<()>);
 
+/// What the set of tasks says of one that ended.
+type Joined = Result<(Id, Result<()>), JoinError>;
+
 /// Every task of the daemon.
 pub(super) struct Tasks {
     shutdown: Shutdown,
     stops: [CancellationToken; 4],
-    running: [usize; 4],
-    set: JoinSet<Ended>,
+    /// Whose task is whose: a task that panics can say nothing of itself any more.
+    running: HashMap<Id, (Group, String)>,
+    set: JoinSet<Result<()>>,
+    drain_timeout: Duration,
 }
 
 impl Tasks {
     pub(super) fn new(shutdown: Shutdown) -> Tasks {
         let stops = GROUPS.map(|_| CancellationToken::new());
-        Tasks { shutdown, stops, running: [0; 4], set: JoinSet::new() }
+        let (running, set) = (HashMap::new(), JoinSet::new());
+        Tasks { shutdown, stops, running, set, drain_timeout: DRAIN_TIMEOUT }
     }
 
     pub(super) fn samplers_stop(&self) -> CancellationToken {
@@ -120,75 +126,108 @@ impl Tasks {
     }
 
     fn start(&mut self, group: Group, name: &str, task: Task) {
-        let name = name.to_owned();
-        self.running[group as usize] += 1;
-        self.set.spawn(async move { (group, name, task.await) });
+        let handle = self.set.spawn(task);
+        self.running.insert(handle.id(), (group, name.to_owned()));
     }
 
     /// Waits until the daemon is asked to end or a task dies, then ends every group in order. An error
-    /// if a task died.
+    /// if a task died, or if what was under way may not have been committed.
     pub(super) async fn finish(mut self) -> Result<()> {
         let soft = self.shutdown.soft.clone();
         let mut outcome = Ok(());
         tokio::select! {
+            biased;
             () = soft.cancelled() => info!("draining: samplers stop, what they left is committed"),
-            ended = self.set.join_next() => outcome = Err(self.died(ended)),
+            joined = self.set.join_next_with_id() => {
+                let error = joined.map_or_else(|| anyhow!("there is no task"), |it| self.died(it));
+                error!("{error:#}: the other tasks are drained, then the daemon ends");
+                outcome = Err(error);
+            }
         }
-        let hard = self.shutdown.hard.clone();
+        let (hard, timeout) = (self.shutdown.hard.clone(), self.drain_timeout);
         let drained = tokio::select! {
-            drained = tokio::time::timeout(DRAIN_TIMEOUT, self.drain()) => drained.ok(),
+            drained = tokio::time::timeout(timeout, self.drain()) => drained.ok(),
             () = hard.cancelled() => None,
         };
         match drained {
-            Some(Ok(())) => info!("all is committed"),
-            Some(Err(error)) => outcome = outcome.and(Err(error)),
-            None if hard.is_cancelled() => warn!("cut: the last samples may not be stored"),
-            None => {
-                error!("not drained after {} s: cut", DRAIN_TIMEOUT.as_secs());
-                outcome = outcome.and(Err(anyhow!("the daemon could not drain in time")));
-            }
+            Some(Ok(())) if outcome.is_ok() => info!("all is committed"),
+            Some(drained) => outcome = outcome.and(drained),
+            None => outcome = outcome.and(self.cut()),
         }
         self.set.shutdown().await;
         outcome
     }
 
+    /// What it means that the drain did not come to its end.
+    fn cut(&self) -> Result<()> {
+        let why = if self.shutdown.hard.is_cancelled() {
+            "by a second signal".to_owned()
+        } else {
+            format!("after {:?}", self.drain_timeout)
+        };
+        let left = self.running.values();
+        if left.clone().all(|(group, _)| *group == Group::Http) {
+            warn!("cut {why} while a request was being answered; all is committed");
+            return Ok(());
+        }
+        let mut names: Vec<&str> = left.map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        let names = names.join(", ");
+        let kept = self.running.values().all(|(group, _)| *group > Group::Keeper);
+        let lost = if kept { "all is committed" } else { "the last samples may not be stored" };
+        Err(anyhow!("cut {why} before these had ended: {names}; {lost}"))
+    }
+
+    /// Ends the groups in order, each to its end, whatever became of one task. An error is the first
+    /// one.
     async fn drain(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for group in GROUPS {
             self.stops[group as usize].cancel();
-            while self.running[group as usize] > 0 {
-                match self.set.join_next().await {
-                    Some(Ok((ended, name, result))) => {
-                        self.running[ended as usize] -= 1;
-                        if ended > group {
-                            outcome = Err(anyhow!("the task {name} ended before its turn"));
-                        }
-                        outcome =
-                            outcome.and(result.with_context(|| format!("the task {name} failed")));
-                    }
-                    Some(Err(panicked)) => return Err(anyhow!("a task panicked: {panicked}")),
-                    None => return outcome,
+            while self.running.values().any(|(running, _)| *running == group) {
+                let Some(joined) = self.set.join_next_with_id().await else { return outcome };
+                let (ended, name, result) = self.ended(joined);
+                if ended > group && result.is_ok() {
+                    outcome = outcome.and(Err(anyhow!("the task {name} ended before its turn")));
                 }
+                outcome = outcome.and(result.with_context(|| format!("the task {name} failed")));
             }
         }
         outcome
     }
 
-    fn died(&mut self, ended: Option<Result<Ended, JoinError>>) -> anyhow::Error {
-        match ended {
-            Some(Ok((group, name, result))) => {
-                self.running[group as usize] -= 1;
-                match result {
-                    Ok(()) => anyhow!("the task {name} ended by itself"),
-                    Err(error) => error.context(format!("the task {name} failed")),
-                }
-            }
-            Some(Err(panicked)) => {
-                // Whose it was is not known: nothing can be waited for in order any more.
-                self.running = [0; 4];
-                anyhow!("a task panicked: {panicked}")
-            }
-            None => anyhow!("there is no task"),
+    fn died(&mut self, joined: Joined) -> anyhow::Error {
+        match self.ended(joined) {
+            (_, name, Ok(())) => anyhow!("the task {name} ended by itself"),
+            (_, name, Err(error)) => error.context(format!("the task {name} failed")),
         }
     }
+
+    fn ended(&mut self, joined: Joined) -> Ended {
+        let (id, result) = match joined {
+            Ok((id, result)) => (id, result),
+            Err(error) => {
+                let panicked = error.id();
+                (panicked, Err(anyhow!("{}", panic_text(error))))
+            }
+        };
+        let known = self.running.remove(&id);
+        let (group, name) = known.expect("every task of the set is noted when it is started");
+        (group, name, result)
+    }
 }
+
+/// What a panic said, or that the task was aborted.
+fn panic_text(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => {
+            let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
+            format!("it panicked: {}", said.unwrap_or_else(|| "without a text".to_owned()))
+        }
+        Err(aborted) => aborted.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod keeper;
 mod lifecycle;
+mod restore;
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,6 @@ use crate::{
     incident::Incident,
     metrics::Metrics,
     notify::{alertmanager, alerts::AlertSettings},
-    pipeline::{Pipeline, State},
     sample::{self, Source},
     series::{Observation, Outcome, Reading, Time},
     serve,
@@ -84,12 +84,10 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<()> {
     let store = Store::open(&config.store).await?;
-    let state = store.load_state().await?;
     let sources = connect(config, &clock)?;
     let names = config.sources.iter().map(|source| source.name.as_str());
     let metrics = Arc::new(Metrics::new(names, config.interval, env!("CARGO_PKG_VERSION")));
-    let restored = state.is_some();
-    let pipeline = Pipeline::new(config.pipeline_settings(), state.unwrap_or_else(State::default));
+    let pipeline = restore::restore(&store, config.pipeline_settings(), clock.now()).await?;
     metrics.incidents_restored(pipeline.incidents());
 
     let (observations, observed) = mpsc::channel(OBSERVATIONS_MAX);
@@ -98,6 +96,7 @@ pub async fn run(
     let (ready, ready_seen) = watch::channel(false);
     let (wake, woken) = watch::channel(0u64);
     let (unsaved, unsaved_seen) = watch::channel(Vec::new());
+    let soft = shutdown.soft.clone();
     let mut tasks = Tasks::new(shutdown);
 
     let state = serve::AppState {
@@ -114,7 +113,6 @@ pub async fn run(
         version = env!("CARGO_PKG_VERSION"),
         fleet = config.fleet,
         sources = config.sources.len(),
-        restored,
         "serving on http://{address}"
     );
     tasks.http("http", serve_until(listener, state, tasks.http_stops()));
@@ -122,7 +120,9 @@ pub async fn run(
     start_notifiers(&mut tasks, notifiers, &store, &unsaved_seen, &woken);
     let mut keeper =
         Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
-    let sources = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT).await;
+    // A history that is slow to come must not keep the daemon from ending.
+    let learning = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT);
+    let sources = soft.run_until_cancelled(learning).await.unwrap_or_default();
     let keeping = keeper.run(observed, commanded, tasks.keeper_stops());
     tasks.keeper("pipeline", keeping);
     for source in sources {
@@ -198,7 +198,8 @@ fn notifiers(
     config.notify.alertmanager.iter().map(sender).collect()
 }
 
-/// What is stored, with what is not stored yet in its place.
+/// What is stored, with what is not stored yet in its place. While the store takes nothing, the
+/// pipeline's word stands for all of it.
 fn with_unsaved(stored: Result<Vec<Incident>>, unsaved: Vec<Incident>) -> Result<Vec<Incident>> {
     if unsaved.is_empty() {
         return stored;

@@ -133,6 +133,7 @@ pub fn router(state: AppState) -> Router {
         .route("/", get(pages::overview))
         .route("/incidents/{id}", get(pages::incident))
         .route("/signals", get(pages::signals))
+        .route("/runbooks", get(pages::runbooks))
         .route("/metrics", get(exposition))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))

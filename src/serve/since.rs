@@ -59,9 +59,8 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_examples() {
-        check("1e300", "the time \"1e300\" is out of range");
-        check("NaN", "the time \"NaN\" is out of range");
-        for text in ["", "yesterday", "24", "h", "-3h", "5y", "99999999999999999w"] {
+        for text in ["", "1e300", "NaN", "yesterday", "24", "h", "-3h", "5y", "99999999999999999w"]
+        {
             let now = "2019-09-24T00:42:00Z".parse().unwrap();
             match parse(text, now) {
                 Ok(at) => assert_eq!((text, time_text(at)), ("24", "1970-01-01T00:00:24Z".into())),

@@ -21,6 +21,7 @@ use sqlx::{
 
 pub use batch::{Batch, Sample};
 pub use export::Export;
+pub use read::Stored;
 
 use crate::{config::Secret, series::Time};
 

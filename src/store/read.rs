@@ -6,34 +6,42 @@ use chrono::DateTime;
 use super::Store;
 use crate::{incident::Incident, pipeline::State, series::Time};
 
+/// What a store has of a detector.
+#[derive(Debug)]
+pub enum Stored {
+    /// Its state, as committed.
+    State(Box<State>),
+    /// Nothing: the store is new.
+    Nothing,
+    /// A state of another shape, written by another version of headwater.
+    OtherVersion {
+        /// The version in the store.
+        stored: u32,
+        /// The version that is understood.
+        known: u32,
+    },
+    /// Something that is no state; why.
+    Damaged(anyhow::Error),
+}
+
 impl Store {
-    /// The detector state of the last commit. `None` in a new store, and after an update of
-    /// headwater to a version whose state has another shape: detection then starts cold, which is
-    /// said once.
-    pub async fn load_state(&self) -> Result<Option<State>> {
+    /// The detector state of the last commit. What is there and cannot be used is no error: a
+    /// watchman who has forgotten everything is better than none.
+    pub async fn load_state(&self) -> Result<Stored> {
         let row =
             sqlx::query_as::<_, (u32, String)>("SELECT version, body FROM state WHERE id = 1")
                 .fetch_optional(&self.reader)
                 .await
                 .with_context(|| self.cannot_read("the detector state"))?;
-        let Some((version, body)) = row else { return Ok(None) };
+        let Some((stored, body)) = row else { return Ok(Stored::Nothing) };
         let known = State::default().version;
-        if version != known {
-            tracing::warn!(
-                stored = version,
-                known,
-                "the detector state is of another version of headwater: detection starts cold"
-            );
-            return Ok(None);
+        if stored != known {
+            return Ok(Stored::OtherVersion { stored, known });
         }
-        let state = serde_json::from_str(&body).with_context(|| {
-            format!(
-                "the detector state in {} cannot be understood: restore the file from a backup, or \
-                 move it away to begin anew",
-                self.path.display()
-            )
-        })?;
-        Ok(Some(state))
+        let parsed = serde_json::from_str(&body).with_context(|| {
+            format!("the detector state in {} cannot be understood", self.path.display())
+        });
+        Ok(parsed.map_or_else(Stored::Damaged, Stored::State))
     }
 
     /// At most `limit` incidents, open and resolved, newest first.

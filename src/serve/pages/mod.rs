@@ -5,6 +5,7 @@
 mod chart;
 mod incident;
 mod overview;
+mod runbooks;
 mod signals;
 
 use axum::{
@@ -85,6 +86,12 @@ pub(super) async fn signals(State(state): State<AppState>) -> Response {
     page.respond(&state, StatusCode::OK)
 }
 
+pub(super) async fn runbooks(State(state): State<AppState>) -> Response {
+    let body = runbooks::body();
+    let page = Page { title: "Runbooks".to_owned(), root: "", refresh_s: None, body };
+    page.respond(&state, StatusCode::OK)
+}
+
 /// A problem as a page. `path` says how deep the page lies.
 pub(super) fn problem(state: &AppState, path: &str, problem: &Problem) -> Response {
     problem.log();
@@ -148,6 +155,7 @@ impl Page<'_> {
                             a href=(home) { strong { "Headwater" } }
                             span { (fleet) }
                             a href={ (self.root) "signals" } { "Signals" }
+                            a href={ (self.root) "runbooks" } { "Runbooks" }
                             a href={ (self.root) "metrics" } { "Metrics" }
                         }
                     }
