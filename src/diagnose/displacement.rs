@@ -19,6 +19,15 @@ struct Levels {
     extreme: f64,
 }
 
+impl Levels {
+    /// Takes a level that may be farther from the one before.
+    fn reach(&mut self, count: f64) {
+        if (count - self.before).abs() >= (self.extreme - self.before).abs() {
+            self.extreme = count;
+        }
+    }
+}
+
 /// Where everybody was, and how far they have been taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Displacement {
@@ -92,17 +101,29 @@ impl Displacement {
         self.total.map(|levels| levels.before)
     }
 
-    /// The current cause moves the fleet: where it is now is the extreme.
+    /// A cause begins to move the fleet: where it is now is the extreme.
     pub fn moved_to(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
+        for levels in self.owners.values_mut().chain(&mut self.total) {
+            levels.extreme = levels.before;
+        }
+        self.strayed.clear();
+        self.moved_on(now, pinned_total);
+    }
+
+    /// The current cause moves the fleet on. An owner's act on the way back looks like a further batch:
+    /// it takes nothing from how far the fleet has been.
+    pub fn moved_on(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
         self.returned_samples = 0;
         if let (Some(levels), Some(count)) = (&mut self.total, pinned_total) {
-            levels.extreme = count;
+            levels.reach(count);
         }
-        if let Some(snapshot) = now {
-            for (owner, count) in pinned_by_owner(snapshot) {
-                self.owners.entry(owner).or_default().extreme = count as f64;
-            }
-            self.strayed = self.strayed_pins(snapshot);
+        let Some(snapshot) = now else { return };
+        for (owner, count) in pinned_by_owner(snapshot) {
+            self.owners.entry(owner).or_default().reach(count as f64);
+        }
+        for (owner, distance) in self.strayed_pins(snapshot) {
+            let farthest = self.strayed.entry(owner).or_insert(0);
+            *farthest = distance.max(*farthest);
         }
     }
 

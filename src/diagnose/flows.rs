@@ -115,7 +115,7 @@ pub struct FlowSample {
     pub applications: Option<u64>,
     /// In how many organisations, where that is known.
     pub organizations: Option<u64>,
-    /// Every device that could take part did.
+    /// Every device that could take part did, but for those beyond reach.
     pub is_total: bool,
     /// Live only: application, owner, amount.
     pub by_application: Vec<(i64, i64, u64)>,
@@ -190,12 +190,19 @@ fn net_pin_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
     }
 }
 
+/// The part of the fleet that no statement over all of it reaches: a device that runs nothing, or a
+/// deleted release, cannot be pinned to what it runs. The share is that of the declared prior.
+const BEYOND_REACH_SHARE: f64 = 0.02;
+
 fn is_total(kind: FlowKind, samples: Samples<'_>) -> bool {
     let pinned = |values: &BTreeMap<String, f64>| values.get("devices_pinned").copied();
     match (kind, pinned(samples.before), pinned(samples.now), samples.now.get("devices")) {
-        (FlowKind::Removed, Some(before), Some(now), _) => before > 0.0 && now == 0.0,
+        (FlowKind::Removed, Some(before), Some(now), _) => {
+            before > 0.0 && now < before && now <= before * BEYOND_REACH_SHARE
+        }
         (FlowKind::Added, Some(before), Some(now), Some(devices)) => {
-            before < *devices && now >= *devices
+            let whole = devices * (1.0 - BEYOND_REACH_SHARE);
+            before < whole && now >= whole
         }
         _ => false,
     }
@@ -345,9 +352,8 @@ impl FlowHistory {
 
     /// Without any breadth: every device that could move did, in a flow that stands out.
     fn total(&self, sample: &FlowSample, circumstances: Circumstances) -> Option<Platform> {
-        let stands_out =
-            self.acts.clone().stands_out(sample.at, sample.amount, circumstances.interval_s);
-        if !sample.is_total || !stands_out {
+        // Not a record of the day: the batch that completes an act is no larger than the others.
+        if !sample.is_total || !self.is_rare(sample.amount, circumstances.interval_s) {
             return None;
         }
         let bound = Bound {

@@ -87,7 +87,7 @@ impl Pipeline {
             recovering: false,
         };
         mass.take(platform, sample);
-        mass.moved(self, intake, before);
+        mass.moved(self, intake, before, true);
         let record = self.facts(&mass, None, platform, intake).record();
         let candidates = candidates(kind, platform.probability);
         let mistaken = self.state.watches.iter().position(|watch| {
@@ -169,7 +169,7 @@ impl Pipeline {
             }
             if goes_on && kind == mass.kind {
                 mass.add(sample, platform.as_ref());
-                mass.moved(self, intake, before);
+                mass.moved(self, intake, before, false);
             }
             return goes_on;
         }
@@ -207,7 +207,7 @@ impl Pipeline {
         mass.recovering = false;
         mass.bound = mass.bound.max(platform.bound.organizations);
         mass.take(platform, sample);
-        mass.moved(self, intake, before);
+        mass.moved(self, intake, before, true);
         let record = self.facts(mass, Some(first), platform, intake).record();
         let incident = &mut self.state.watches[index].incident;
         incident.candidates = candidates(kind, platform.probability);
@@ -402,11 +402,16 @@ impl MassWatch {
         }
     }
 
-    /// The current cause moved the fleet to where it is now.
-    fn moved(&mut self, pipeline: &Pipeline, intake: &Intake, before: &FleetSample) {
+    /// The current cause moved the fleet to where it is now, if it begins with this sample; otherwise on
+    /// from where it had moved it.
+    fn moved(&mut self, pipeline: &Pipeline, intake: &Intake, before: &FleetSample, begins: bool) {
         let pinned = intake.recordable.get("devices_pinned").copied();
         let snapshot = intake.cohorts.as_ref().and(pipeline.state.snapshot.as_ref());
-        self.displacement.moved_to(snapshot, pinned);
+        if begins {
+            self.displacement.moved_to(snapshot, pinned);
+        } else {
+            self.displacement.moved_on(snapshot, pinned);
+        }
         if self.kind != FlowKind::Added {
             return;
         }

@@ -234,7 +234,9 @@ fn a_rollback_to_where_it_was_is_a_recovery_without_a_sequel() {
         }
         let played = judge(setting, event, &stage);
         assert!(played.mistakes.is_empty(), "{event:?} {}: {:?}", setting.name(), played.mistakes);
-        let resolved_at = stage.told()[0].resolved_at.expect("everything has returned");
+        let resolved_at = stage.told()[0].resolved_at.unwrap_or_else(|| {
+            panic!("{event:?} {} does not resolve: {:#?}", setting.name(), stage.told())
+        });
         let samples = (resolved_at - back_at).num_seconds() / INTERVAL_S;
         assert!((0..=4).contains(&samples), "resolved {samples} samples after the rollback");
     }

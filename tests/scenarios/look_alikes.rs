@@ -91,7 +91,10 @@ fn owners_of_a_small_fleet_do_as_they_please() {
     let settings: Vec<Setting> = [(1, 3, 2), (2, 9, 40), (3, 14, 240), (4, 22, 960)]
         .map(|(seed, hour, warm_up)| Setting::new(SMALL, seed, hour, warm_up))
         .to_vec();
-    play_all(&settings, LOOK_ALIKES);
+    // Eight owners are no forty: most of them shipping within minutes is extraordinary here.
+    let owners_acts = &LOOK_ALIKES[..LOOK_ALIKES.len() - 1];
+    assert!(!owners_acts.contains(&LookAlike::FortyRollouts));
+    play_all(&settings, owners_acts);
 }
 
 #[test]
