@@ -116,8 +116,11 @@ pub async fn run(
         "serving on http://{address}"
     );
     tasks.http("http", serve_until(listener, state, tasks.http_stops()));
-    let notifiers = notifiers(config, &clock, &metrics)?;
-    start_notifiers(&mut tasks, notifiers, &store, &unsaved_seen, &woken);
+    for notifier in notifiers(config, &clock, &metrics)? {
+        let stop = tasks.notify_stops();
+        let sending = notify(notifier, store.clone(), unsaved_seen.clone(), woken.clone(), stop);
+        tasks.notifier("notifier", sending);
+    }
     let mut keeper =
         Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
     // A history that is slow to come must not keep the daemon from ending.
@@ -141,28 +144,6 @@ pub async fn run(
     let outcome = tasks.finish().await;
     store.close().await;
     outcome
-}
-
-/// One task for each notifier. Each is woken when incidents change and reads them for itself.
-fn start_notifiers(
-    tasks: &mut Tasks,
-    notifiers: Vec<alertmanager::Sender>,
-    store: &Store,
-    unsaved: &watch::Receiver<Vec<Incident>>,
-    woken: &watch::Receiver<u64>,
-) {
-    for notifier in notifiers {
-        let (reader, unsaved) = (store.clone(), unsaved.clone());
-        let incidents = move |since: Time| {
-            let (reader, unsaved) = (reader.clone(), unsaved.borrow().clone());
-            async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
-        };
-        let sending = alertmanager::run(notifier, incidents, woken.clone(), tasks.notify_stops());
-        tasks.notifier("notifier", async move {
-            sending.await;
-            Ok(())
-        });
-    }
 }
 
 /// Every source that is asked.
@@ -196,6 +177,22 @@ fn notifiers(
         })
     };
     config.notify.alertmanager.iter().map(sender).collect()
+}
+
+/// Keeps one Alertmanager informed until `stop`.
+async fn notify(
+    notifier: alertmanager::Sender,
+    store: Store,
+    unsaved: watch::Receiver<Vec<Incident>>,
+    woken: watch::Receiver<u64>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let incidents = move |since: Time| {
+        let (reader, unsaved) = (store.clone(), unsaved.borrow().clone());
+        async move { with_unsaved(reader.active_incidents(since).await, unsaved) }
+    };
+    alertmanager::run(notifier, incidents, woken, stop).await;
+    Ok(())
 }
 
 /// What is stored, with what is not stored yet in its place. While the store takes nothing, the

@@ -104,13 +104,15 @@ impl Schedule {
         let span_us = (interval_us / OFFSET_SHARE).max(1);
         // The remainder is below `span_us`, hence fits.
         let offset_us = (hash(name) % span_us.unsigned_abs()) as i64;
-        Schedule { interval_us, offset_us }
+        // Whole milliseconds, as the store and recordings keep them: a sample has one time everywhere.
+        Schedule { interval_us, offset_us: offset_us - offset_us % 1_000 }
     }
 
     /// The first place after `now`.
     pub(super) fn next(&self, now: Time) -> Time {
         let past_us = (now.timestamp_micros() - self.offset_us).rem_euclid(self.interval_us);
-        now + TimeDelta::microseconds(self.interval_us - past_us)
+        let past_ns = i64::from(now.timestamp_subsec_nanos() % 1_000);
+        now + TimeDelta::microseconds(self.interval_us - past_us) - TimeDelta::nanoseconds(past_ns)
     }
 
     /// The places after `taken` that have passed at `now`, oldest first: at most `most`, because
@@ -155,6 +157,8 @@ mod tests {
         assert!((0.0..1.5).contains(&offset_s), "{offset_s}");
         assert_eq!(schedule.next(first), first + TimeDelta::seconds(15));
         assert_eq!(schedule.next(first - TimeDelta::microseconds(1)), first);
+        assert_eq!(schedule.next(first - TimeDelta::nanoseconds(1)), first);
+        assert_eq!(first.timestamp_subsec_nanos() % 1_000_000, 0, "whole milliseconds");
     }
 
     #[test]

@@ -38,8 +38,10 @@ async fn it_serves_every_source_and_ends_with_all_committed() {
     export.args(["export", "--since", &text, "--config"]).arg(fleet.path("headwater.yml"));
     let exported = run(export).await;
     let rows = String::from_utf8(exported.stdout).expect("a recording is text");
-    let first = rows.lines().next().expect("a heading");
-    let pinned = first.split(',').position(|name| name == "devices_pinned").expect("the column");
+    let heading = rows.lines().next().unwrap_or_default();
+    let pinned = heading.split(',').position(|name| name == "devices_pinned");
+    let said = String::from_utf8_lossy(&exported.stderr);
+    let pinned = pinned.unwrap_or_else(|| panic!("nothing since {text}: {rows}{said}"));
     let values: Vec<&str> =
         rows.lines().skip(1).filter_map(|row| row.split(',').nth(pinned)).collect();
     assert!(values.iter().any(|value| !value.is_empty()), "the last sample is there: {rows}");
