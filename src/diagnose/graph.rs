@@ -134,6 +134,9 @@ impl Slope {
     }
 }
 
+/// What is said with more right is greater: the share that is predicted, few steps, a late onset.
+type Rank = (f64, Reverse<u32>, Time);
+
 /// The way from an ancestor to a changed signal.
 struct Path {
     ancestor: String,
@@ -172,7 +175,7 @@ impl Graph {
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
-        let mut best: Option<((f64, Reverse<u32>, Time), Explanation)> = None;
+        let mut best: Option<(Rank, Explanation)> = None;
         let mut waiting = VecDeque::from(steps_from(signal, user));
         let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
         while let Some(path) = waiting.pop_front() {
