@@ -213,7 +213,7 @@ impl Graph {
         // Counts rise and fall with what they are made of; flows are always up.
         let same_way = (change.after > change.before) == (ancestor.after > ancestor.before);
         let is_flow = FlowKind::ALL.iter().any(|kind| kind.signals().contains(&by.as_str()));
-        let against = path.steps == 1 && !is_flow && !same_way;
+        let against = !is_flow && !same_way;
         let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
         let (share, how) = match (path.relation, slope) {
             (Relation::AtMostOneEach, _) if against => (0.0, "it moved the other way"),
@@ -307,6 +307,8 @@ mod tests {
         let queue = moved(120, 124.0, 522.0);
         let causes = [("pending_pairs", moved(60, 1_738.0, 150.0))];
         assert_eq!(explain("delta_queue", queue, &causes).unwrap().share, 0.0);
+        let updates = [("pending_updates", moved(60, 4_179.0, 234.0))];
+        assert_eq!(explain("delta_queue", queue, &updates).unwrap().share, 0.0, "two steps away");
         let causes = [causes[0], ("pins_removed", moved(120, 0.0, 99_766.0))];
         let explanation = explain("delta_queue", queue, &causes).unwrap();
         assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));
