@@ -179,10 +179,14 @@ impl MassFacts {
     fn next_steps(&self) -> Vec<String> {
         let mut steps = Vec::new();
         let stop = match (&self.account.cancel, &self.account.migrations) {
-            (Some(cancel), _) => format!("Stop the writer: it still runs ({cancel})."),
-            (None, Some(migrations)) if self.account.migration_runs => {
-                format!("Stop the migration first: {migrations}.")
+            // A migrator goes on with its next batch: to cancel the present one is not enough.
+            (cancel, Some(migrations)) if self.account.migration_runs => {
+                let batch = cancel.as_ref().map_or(String::new(), |cancel| {
+                    format!(" Then its transaction that still runs: {cancel}.")
+                });
+                format!("Stop the migration first: {migrations}.{batch}")
             }
+            (Some(cancel), _) => format!("Stop the writer: it still runs ({cancel})."),
             _ => "Make sure that the writer has stopped before anything is repaired.".to_owned(),
         };
         steps.push(stop);

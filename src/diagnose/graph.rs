@@ -134,6 +134,9 @@ impl Slope {
     }
 }
 
+/// What is said with more right is greater: the share that is predicted, few steps, a late onset.
+type Rank = (f64, Reverse<u32>, Time);
+
 /// The way from an ancestor to a changed signal.
 struct Path {
     ancestor: String,
@@ -172,7 +175,7 @@ impl Graph {
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
-        let mut best: Option<((f64, Reverse<u32>, Time), Explanation)> = None;
+        let mut best: Option<(Rank, Explanation)> = None;
         let mut waiting = VecDeque::from(steps_from(signal, user));
         let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
         while let Some(path) = waiting.pop_front() {
@@ -210,7 +213,7 @@ impl Graph {
         // Counts rise and fall with what they are made of; flows are always up.
         let same_way = (change.after > change.before) == (ancestor.after > ancestor.before);
         let is_flow = FlowKind::ALL.iter().any(|kind| kind.signals().contains(&by.as_str()));
-        let against = path.steps == 1 && !is_flow && !same_way;
+        let against = !is_flow && !same_way;
         let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
         let (share, how) = match (path.relation, slope) {
             (Relation::AtMostOneEach, _) if against => (0.0, "it moved the other way"),
@@ -316,6 +319,8 @@ mod tests {
         let queue = moved(120, 124.0, 522.0);
         let causes = [("pending_pairs", moved(60, 1_738.0, 150.0))];
         assert_eq!(explain("delta_queue", queue, &causes).unwrap().share, 0.0);
+        let updates = [("pending_updates", moved(60, 4_179.0, 234.0))];
+        assert_eq!(explain("delta_queue", queue, &updates).unwrap().share, 0.0, "two steps away");
         let causes = [causes[0], ("pins_removed", moved(120, 0.0, 99_766.0))];
         let explanation = explain("delta_queue", queue, &causes).unwrap();
         assert_eq!((explanation.by.as_str(), explanation.share), ("pins_removed", 1.0));

@@ -31,6 +31,9 @@ const STATEMENT_IN_SUMMARY_MAX: usize = 120;
 /// changed more than this share of them: owners go on with their own acts meanwhile, in other statements.
 const MAIN_WRITER_SHARE: f64 = 0.5;
 
+/// The kind of evidence that an open transaction is.
+pub const WRITER: &str = "writer";
+
 /// What was written, reading by reading, as far back as it can matter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -183,7 +186,7 @@ impl Ledger {
         self.account_statements(claim, &window, &mut account);
         account_table(claim, &window, &mut account);
         self.account_migrations(claim, &window, &mut account);
-        self.account_writers(&mut account);
+        self.account_writers(claim, &mut account);
         account
     }
 
@@ -277,20 +280,23 @@ impl Ledger {
         })
     }
 
-    fn account_writers(&self, account: &mut Account) {
-        for writer in &self.writers {
-            let from =
-                writer.client.as_ref().map_or(String::new(), |client| format!(" from {client}"));
+    /// Writers whose statement names the column. Whoever else has a transaction open is at ordinary work,
+    /// and nobody should be told to cancel that.
+    fn account_writers(&self, claim: Claim<'_>, account: &mut Account) {
+        for writer in self.writers.iter().filter(|one| one.statement.contains(claim.column)) {
+            let mut who = vec![format!("pid {}", writer.pid)];
+            if !writer.application_name.trim().is_empty() {
+                who.insert(0, quoted(&writer.application_name, 60));
+            }
+            who.extend(writer.client.as_ref().map(|client| format!("from {client}")));
             let text = format!(
-                "a transaction of role {} ({}{from}, pid {}) that writes to device is open for \
-                 {:.0} s: {}",
+                "a transaction of role {} ({}) that writes to device is open for {:.0} s: {}",
                 writer.role,
-                quoted(&writer.application_name, 60),
-                writer.pid,
+                who.join(", "),
                 writer.transaction_age_s,
                 quoted(&writer.statement, STATEMENT_QUOTE_MAX),
             );
-            push(account, "writer", text);
+            push(account, WRITER, text);
             account.cancel.get_or_insert(format!("SELECT pg_cancel_backend({})", writer.pid));
         }
     }

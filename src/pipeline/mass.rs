@@ -8,7 +8,7 @@ use crate::{
         causes::{MassFacts, Precursor},
         displacement::Displacement,
         flows::{FlowKind, FlowSample, Platform},
-        ledger::{Account, Claim, counters_delay_max},
+        ledger::{Account, Claim, WRITER, counters_delay_max},
     },
     incident::{Affected, BlastRadius, Cause, Evidence},
     pipeline::{
@@ -268,7 +268,11 @@ impl Pipeline {
     /// Brings evidence and blast radius of the current cause up to date; its texts stay as notified.
     fn refresh(&mut self, index: usize, mass: &MassWatch, intake: &Intake) {
         let onset = self.state.watches[index].incident.current().onset;
-        let account = self.account(mass, onset, intake);
+        let mut account = self.account(mass, onset, intake);
+        if intake.at > mass.moved_at {
+            // Whoever writes while nothing of this moves is at something else: perhaps its sequel.
+            account.evidence.retain(|fact| fact.kind != WRITER);
+        }
         let blast_radius = self.blast_radius(mass, intake);
         let Some(record) = self.state.watches[index].incident.causes.last_mut() else { return };
         let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();

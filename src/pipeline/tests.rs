@@ -235,7 +235,17 @@ fn evidence_is_brought_up_to_date_until_the_counters_have_arrived() {
     assert!(late.contains("counts 7 rows of device"), "{late}");
     let arrived = table(&story.accounted(written(4_107)));
     assert!(arrived.starts_with("4,007 rows of device were written in all"), "{arrived}");
-    story.accounted(written(4_107));
+    let next = accounting::OpenWriter {
+        pid: 12,
+        role: "ops".to_owned(),
+        application_name: String::new(),
+        client: None,
+        statement: "UPDATE \"device\" SET \"is pinned on-release\" = 5".to_owned(),
+        transaction_age_s: 1.0,
+    };
+    story.accounted(accounting::Reading { writers: vec![next], ..written(4_107) });
+    let kinds = story.pipeline.incidents()[0].current().evidence.iter().map(|fact| &fact.kind);
+    assert!(!kinds.collect::<Vec<_>>().contains(&&"writer".to_owned()), "it has moved nothing yet");
     let unrelated = story.accounted(written(9_000));
     assert_eq!(unrelated.incidents, [], "what is written later is not its work");
 }

@@ -1,7 +1,7 @@
 //! What is said of who wrote, reading by reading.
 
 use super::*;
-use crate::accounting::{Statement, Statements};
+use crate::accounting::{OpenWriter, Statement, Statements};
 
 const PIN: &str = r#"UPDATE "device" SET "is pinned on-release" = "is running-release"
 WHERE "id" IN (SELECT "id" FROM "device" WHERE "is pinned on-release" IS NULL LIMIT $1)"#;
@@ -132,4 +132,27 @@ fn a_migration_that_went_to_sleep_was_not_running() {
     readings.read(30, 5_000, 0, migration(3, 10_000, true));
     let account = readings.ledger.account(claim(5_000, at(30)));
     assert_eq!(account.migrations.as_deref(), Some("no migration was running"));
+}
+
+#[test]
+fn only_who_writes_the_column_is_to_be_cancelled() {
+    let writer = |pid: i32, application_name: &str, statement: &str| OpenWriter {
+        pid,
+        role: "ops".to_owned(),
+        application_name: application_name.to_owned(),
+        client: Some("10.0.0.7".to_owned()),
+        statement: statement.to_owned(),
+        transaction_age_s: 2.0,
+    };
+    let heartbeat = writer(11, "api", r#"UPDATE "device" SET "api heartbeat state" = $1"#);
+    let unpin = writer(12, "", r#"UPDATE "device" SET "is pinned on-release" = NULL"#);
+    let mut ledger = Ledger::default();
+    ledger.read(at(15), &Reading::default());
+    ledger.read(at(30), &Reading { writers: vec![heartbeat.clone(), unpin], ..Reading::default() });
+    let account = ledger.account(claim(5_000, at(30)));
+    assert_eq!(account.cancel.as_deref(), Some("SELECT pg_cancel_backend(12)"));
+    let text = fact(&account, WRITER);
+    assert!(text.contains("role ops (pid 12, from 10.0.0.7) that writes to device"), "{text}");
+    ledger.read(at(45), &Reading { writers: vec![heartbeat], ..Reading::default() });
+    assert_eq!(ledger.account(claim(5_000, at(45))).cancel, None, "at ordinary work");
 }
