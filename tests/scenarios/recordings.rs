@@ -204,8 +204,10 @@ fn fewer_columns_name_the_same_causes() {
     for (name, columns) in variants {
         let path = directory.path().join(format!("{name}.csv"));
         write(&path, rows, columns, true);
-        let lines = json(&[], &path);
-        assert_eq!(told(&lines), both_pages(), "{name}");
+        let mut told = told(&json(&[], &path));
+        // Without the release pairs an ordinary rollout's queue may be unexplained: a warning.
+        told.retain(|(_, severity)| severity == "critical");
+        assert_eq!(told, both_pages(), "{name}");
     }
 }
 
