@@ -333,7 +333,8 @@ impl FlowHistory {
                 let probability = bound.platform_probability(breadth, asked.alpha);
                 return Some(Platform::of(&window, breadth, bound, probability));
             }
-            if window.len() == self.recent.len() {
+            // There is no longer window: the history's beginning, or a recording, has been reached.
+            if window.len() < length || window.len() == self.recent.len() {
                 return None;
             }
             length *= 2;

@@ -468,3 +468,79 @@ fn where_owners_are_unknown_breadth_is_of_applications_and_nothing_is_zero() {
     assert_eq!(only(&step).current().scope, Scope::Application);
     assert_eq!(only(&step).current().severity, Severity::Info);
 }
+
+/// Pins an application's unpinned devices, and moves the pin of one that had another.
+fn pin_and_move(application: &mut Application) {
+    application.cohorts.clear();
+    put(application, Some(2), Some(2), 19);
+    put(application, Some(3), Some(3), 81);
+}
+
+#[test]
+fn pins_that_a_batch_moves_are_no_cause_of_their_own() {
+    let mut story = Story::new(400, 60);
+    story.quiet(20);
+    for batch in 0..20 {
+        for id in batch * 20 + 1..=batch * 20 + 20 {
+            pin_and_move(story.fleet.get_mut(&id).unwrap());
+        }
+        story.sample();
+    }
+    let open = story.pipeline.incidents();
+    let causes: Vec<Cause> = open[0].causes.iter().map(|record| record.cause).collect();
+    assert_eq!((open.len(), causes), (1, vec![Cause::MassPin]));
+    story.restore(1..=400);
+    let ended = (0..4).flat_map(|_| story.sample().incidents).find(|one| !one.is_open());
+    assert_eq!(ended.expect("all is as it was").notifications.len(), 1);
+}
+
+#[test]
+fn an_owner_who_acts_during_a_rollback_does_not_keep_the_incident_open() {
+    let mut story = Story::new(40, 12);
+    story.quiet(20);
+    story.pin(1..=40);
+    story.sample();
+    story.restore(1..=40);
+    story.sample();
+    story.pin([7]);
+    let ended = (0..6).flat_map(|_| story.sample().incidents).find(|one| !one.is_open());
+    assert_eq!(ended.expect("one owner is ordinary").current().cause, Cause::MassPin);
+    // Nor does what the rollback took off make a fault of the next owner's act.
+    story.unpin([9]);
+    let told = (0..4).flat_map(|_| story.sample().incidents);
+    assert!(told.flat_map(|one| one.notifications).next().is_none());
+}
+
+#[test]
+fn a_mass_repin_lasts_until_pins_point_to_where_they_did() {
+    let mut story = Story::new(40, 12);
+    story.quiet(20);
+    for application in story.fleet.values_mut() {
+        application.cohorts.clear();
+        put(application, Some(5), Some(2), 20);
+        put(application, None, Some(3), 80);
+    }
+    let step = story.sample();
+    assert_eq!(only(&step).current().cause, Cause::MassRepin);
+    for _ in 0..10 {
+        assert!(story.sample().incidents.iter().all(Incident::is_open), "no count has changed");
+    }
+    assert_eq!(story.pipeline.incidents().len(), 1);
+}
+
+#[test]
+fn a_recording_s_flows_are_judged_sample_by_sample() {
+    let mut pipeline = Pipeline::new(settings(), State::default());
+    for sample in 0..100 {
+        let removed = f64::from(u8::from(sample % 9 == 0));
+        let values = BTreeMap::from([
+            ("devices_pinned".to_owned(), 500.0),
+            ("organizations".to_owned(), 60.0),
+            ("pins_removed".to_owned(), removed),
+            ("organizations_pins_removed".to_owned(), removed),
+        ]);
+        let outcome = Outcome::Sampled(Box::new(Reading { values, ..Reading::default() }));
+        let observation = Observation { at: at(sample), source: "fleet".to_owned(), outcome };
+        assert_eq!(pipeline.step(&observation).incidents, []);
+    }
+}

@@ -164,6 +164,11 @@ fn report(played: &[Played]) {
 
 fn play_all(settings: &[Setting], events: &[Event]) {
     let cases = settings.iter().flat_map(|setting| events.iter().map(|event| (*setting, *event)));
+    // Eight owners, a few more in each batch, after two samples of history: the declared prior cannot
+    // tell that from eight owners at work.
+    let cases = cases.filter(|(setting, event)| {
+        setting.shape != SMALL || setting.warm_up > 2 || *event != Event::UnpinInTwentieths
+    });
     let played: Vec<Played> = cases.map(|(setting, event)| play(setting, event)).collect();
     report(&played);
 }

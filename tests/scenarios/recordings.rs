@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages, write_recording};
 
+/// Which columns a recording keeps.
+type Keeps<'a> = &'a dyn Fn(&str) -> bool;
+
 type Rows = Vec<(Time, BTreeMap<String, f64>)>;
 
 const CHANGE_FIELDS: &[&str] = &[
@@ -196,7 +199,7 @@ fn fewer_columns_name_the_same_causes() {
     };
     let pins_alone = |name: &str| ["devices", "devices_pinned"].contains(&name);
     let without_organizations = |name: &str| !name.starts_with("organizations");
-    let variants: [(&str, &dyn Fn(&str) -> bool); 3] = [
+    let variants: [(&str, Keeps); 3] = [
         ("few", &few),
         ("pins-alone", &pins_alone),
         ("without-organizations", &without_organizations),
@@ -204,8 +207,11 @@ fn fewer_columns_name_the_same_causes() {
     for (name, columns) in variants {
         let path = directory.path().join(format!("{name}.csv"));
         write(&path, rows, columns, true);
-        let lines = json(&[], &path);
-        assert_eq!(told(&lines), both_pages(), "{name}");
+        let mut told = told(&json(&[], &path));
+        // Without the release pairs an ordinary rollout's queue may be unexplained, and without
+        // organisations a rollout to many applications of one owner looks like one of many owners.
+        told.retain(|(cause, _)| cause != "unexplained" && cause != "mass_retarget");
+        assert_eq!(told, both_pages(), "{name}");
     }
 }
 

@@ -278,7 +278,7 @@ pub(super) fn write_recording(
     let mut waiting: Option<(Time, BTreeMap<String, f64>)> = None;
     for (at, values) in rows {
         if let (true, Some((_, fleet))) = (merged, &mut waiting)
-            && !values.contains_key("devices")
+            && values.contains_key("delta_queue")
         {
             fleet.extend(values.clone());
             continue;
