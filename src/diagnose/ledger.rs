@@ -233,9 +233,12 @@ impl Ledger {
         if runs.is_empty() {
             let text = match self.about_to_count(claim) {
                 Some((key, at)) => {
-                    let at = hms(at);
+                    let last = at.map_or_else(
+                        || "is scheduled".to_owned(),
+                        |at| format!("ran last at {} UTC", hms(at)),
+                    );
                     account.migration_runs = true;
-                    let text = format!("migration {key} ran last at {at} UTC and has not stopped");
+                    let text = format!("migration {key} {last} and has not stopped");
                     push(account, "migration", format!("{text}; it may lag with its count"));
                     text
                 }
@@ -266,22 +269,22 @@ impl Ledger {
 
     /// A migration that ran before the window, has not gone to sleep, and may have written what it has
     /// not counted yet: it counts a batch after the batch has committed.
-    fn about_to_count(&self, claim: Claim<'_>) -> Option<(&str, Time)> {
+    fn about_to_count(&self, claim: Claim<'_>) -> Option<(&str, Option<Time>)> {
         if claim.now >= claim.onset + counters_delay_max(claim.interval_s) {
             return None;
         }
         let present = self.previous.as_ref()?.migrations.as_ref()?;
-        self.entries.iter().rev().find_map(|entry| {
-            let runs = entry.migrations.iter().flatten();
-            let mut awake = runs.filter(|run| {
-                !run.executed && present.get(&run.key).is_some_and(|now| !now.is_backing_off)
-            });
-            Some((awake.next()?.key.as_str(), entry.at))
-        })
+        let awake = |key: &str| present.get(key).is_some_and(|now| !now.is_backing_off);
+        let ran = self.entries.iter().rev().find_map(|entry| {
+            let mut runs = entry.migrations.iter().flatten();
+            let run = runs.find(|run| !run.executed && awake(&run.key))?;
+            Some((run.key.as_str(), Some(entry.at)))
+        });
+        // One that was scheduled before the first reading and has not gone to sleep may write its
+        // first batch now.
+        ran.or_else(|| present.keys().find(|key| awake(key)).map(|key| (key.as_str(), None)))
     }
 
-    /// Writers whose statement names the column. Whoever else has a transaction open is at ordinary work,
-    /// and nobody should be told to cancel that.
     fn account_writers(&self, claim: Claim<'_>, account: &mut Account) {
         for writer in self.writers.iter().filter(|one| one.statement.contains(claim.column)) {
             let mut who = vec![format!("pid {}", writer.pid)];
