@@ -1,5 +1,6 @@
-//! Row accounting: what PostgreSQL's statistics views and the platform's migration tables (on either
-//! database) said at a sample. The arithmetic between two readings is in `diagnose`; the SQL is in `sample`.
+//! Row accounting: what PostgreSQL's statistics views and the platform's migration tables (on
+//! either database) said at a sample. The arithmetic between two readings is in `diagnose`; the SQL
+//! is in `sample`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Reading {
     /// `pg_stat_statements`: every statement that writes rows, by identity.
     pub statements: Option<Statements>,
-    /// Why `statements` is `None`, as a clause for people, where more can be said than that it failed.
+    /// Why `statements` is `None`, as a clause for people, where more can be said than that it
+    /// failed.
     #[serde(default)]
     pub statements_lack: Option<String>,
     /// `pg_stat_user_tables` of `device`.
@@ -28,8 +30,8 @@ pub struct Reading {
 /// Cumulative counts of `pg_stat_statements`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statements {
-    /// Rows so far and calls so far of the statements that write to `device`, or may (functions, `DO`),
-    /// and that ran since the daemon's start.
+    /// Rows so far and calls so far of the statements that write to `device`, or may (functions,
+    /// `DO`), and that ran since the daemon's start.
     pub counts: Vec<Statement>,
     /// `pg_stat_statements_info.stats_reset` as text: a change means that counts began again.
     pub stats_reset: Option<String>,
@@ -50,8 +52,8 @@ pub struct Statement {
     pub rows: i64,
     /// Calls so far.
     pub calls: i64,
-    /// `rows` at the previous reading, 0 if the entry is newer: what a flow since then may account to
-    /// this entry is the difference, also when earlier readings did not carry it.
+    /// `rows` at the previous reading, 0 if the entry is newer: what a flow since then may account
+    /// to this entry is the difference, also when earlier readings did not carry it.
     pub rows_before: i64,
     /// `calls` at the previous reading.
     pub calls_before: i64,

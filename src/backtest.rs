@@ -1,9 +1,10 @@
-//! `headwater backtest`: the pipeline over a recording, with the recording's time as its clock. The same
-//! recording and configuration give the same output to the byte.
+//! `headwater backtest`: the pipeline over a recording, with the recording's time as its clock. The
+//! same recording and configuration give the same output to the byte.
 //!
-//! A recording does not say which source gave a column. Its fleet columns (those read from rows) are
-//! taken as one source and all others as another: when every cell of a source is empty at a row where
-//! its sample was due, that source gave none. Where rows are missing altogether nobody was watching.
+//! A recording does not say which source gave a column. Its fleet columns (those read from rows)
+//! are taken as one source and all others as another: when every cell of a source is empty at a row
+//! where its sample was due, that source gave none. Where rows are missing altogether nobody was
+//! watching.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +17,11 @@ use crate::{
     cli::{BacktestOptions, OutputFormat},
     config::Config,
     incident::{Change, Incident, Severity},
+    observation::{Failure, FailureReason, Observation, Outcome, Reading},
     pipeline::{Pipeline, Settings, State, Step},
     recording::{Recording, Row},
     report::{self, Summary},
-    series::{Failure, FailureReason, Observation, Outcome, Reading, Time, built_in},
+    series::{Time, built_in},
 };
 
 /// The source of a recording's fleet columns.
@@ -69,8 +71,8 @@ pub fn run_command(
     written.and_then(|()| output.flush()).context("cannot write the results")
 }
 
-/// What the pipeline is told about a recording: the configuration's budgets and signals if there is one,
-/// and the recording's own spacing as the interval.
+/// What the pipeline is told about a recording: the configuration's budgets and signals if there is
+/// one, and the recording's own spacing as the interval.
 pub fn settings(config: Option<&Config>, recording: &Recording) -> Settings {
     let interval_s = interval_s(recording).unwrap_or(INTERVAL_DEFAULT_S);
     let defaults = Settings {

@@ -14,8 +14,9 @@ use crate::{
     cli::CheckOptions,
     clock::Clock,
     config::{Config, SourceConfig, SourceKind, format_duration},
+    observation::{Observation, Outcome, Reading},
     sample::Source,
-    series::{BUILT_IN, Observation, Outcome, Reading, Time},
+    series::{BUILT_IN, Time},
 };
 
 /// Runs the command. Mistakes of the configuration come back as `ConfigError`.

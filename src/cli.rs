@@ -252,8 +252,8 @@ pub struct IncidentId {
 /// Options of `export`.
 #[derive(Args, Clone, Debug)]
 pub struct ExportOptions {
-    /// From this instant on: RFC 3339, `YYYY-MM-DD[ hh:mm:ss]` in UTC, Unix seconds, or how long ago,
-    /// as in 24h
+    /// From this instant on: RFC 3339, `YYYY-MM-DD[ hh:mm:ss]` in UTC, Unix seconds, or how long
+    /// ago, as in 24h
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub since: Time,
     /// Read the store that this configuration names, whether or not its daemon runs [default: ask

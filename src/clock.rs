@@ -1,5 +1,5 @@
-//! The shell's clock: the system's, or one that runs from a given instant at a given speed, so that the
-//! demo plays a night in minutes with the same code. Nothing below the shell has one.
+//! The shell's clock: the system's, or one that runs from a given instant at a given speed, so that
+//! the demo plays a night in minutes with the same code. Nothing below the shell has one.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! `headwater demo`: the night of 23 September 2019 on a simulated fleet, with the daemon on it exactly
-//! as `run` would have it: the same sources, pipeline, store, notifier and pages, on a clock that runs
-//! faster. Only the pager is the terminal.
+//! `headwater demo`: the night of 23 September 2019 on a simulated fleet, with the daemon on it
+//! exactly as `run` would have it: the same sources, pipeline, store, notifier and pages, on a
+//! clock that runs faster. Only the pager is the terminal.
 
 mod pager;
 

@@ -1,5 +1,5 @@
-//! The fleet model: cohorts of devices at one instant, the flows between two instants, and the signals
-//! that follow from both. Pure; the SQL that fills a snapshot is in `sample`.
+//! The fleet model: cohorts of devices at one instant, the flows between two instants, and the
+//! signals that follow from both. Pure; the SQL that fills a snapshot is in `sample`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,8 @@ impl Application {
         pairs
     }
 
-    /// Devices that would start an update if every pin were cleared, and over how many release pairs.
+    /// Devices that would start an update if every pin were cleared, and over how many release
+    /// pairs.
     pub fn pending_if_unpinned(&self) -> Pending {
         let Some(target) = self.target else { return Pending::default() };
         let mut running = BTreeSet::new();
@@ -153,8 +154,8 @@ impl Snapshot {
         with_devices.map(|application| application.organization).collect()
     }
 
-    /// Whether organisations tell owners apart. Where there is only one (or none is recorded), as on
-    /// many an own installation, applications stand in for them.
+    /// Whether organisations tell owners apart. Where there is only one (or none is recorded), as
+    /// on many an own installation, applications stand in for them.
     pub fn tells_owners_apart(&self) -> bool {
         self.organizations().len() > 1
     }
@@ -230,8 +231,8 @@ pub struct ApplicationFlow {
     pub devices_removed: u64,
 }
 
-/// What moved in the fleet between two snapshots, by application. Applications in which nothing moved
-/// are left out.
+/// What moved in the fleet between two snapshots, by application. Applications in which nothing
+/// moved are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flows {
     /// The later snapshot.
@@ -255,9 +256,9 @@ pub struct Total {
 
 impl Flows {
     /// The flows from `before` to `now` (DESIGN section 3): net within an application, after taking
-    /// off devices that appeared or left. A device that changes application loses its pin on the way,
-    /// so in the application it left, a fall of the pinned count up to the fall of the device count is
-    /// departure, not unpinning.
+    /// off devices that appeared or left. A device that changes application loses its pin on the
+    /// way, so in the application it left, a fall of the pinned count up to the fall of the device
+    /// count is departure, not unpinning.
     pub fn between(before: &Snapshot, now: &Snapshot) -> Flows {
         let exact = now.appeared_above == Some(before.device_id_max);
         let mut applications = BTreeMap::new();

@@ -17,8 +17,8 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client> {
     build(timeout, || redirect::Policy::limited(REDIRECTS_MAX))
 }
 
-/// The same for who delivers something: it follows no redirect. One would turn a POST into a GET, whose
-/// success would look like a delivery.
+/// The same for who delivers something: it follows no redirect. One would turn a POST into a GET,
+/// whose success would look like a delivery.
 pub fn client_without_redirects(timeout: Duration) -> Result<reqwest::Client> {
     build(timeout, redirect::Policy::none)
 }

@@ -5,17 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::series::Time;
-
-/// Which way a signal moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// It rose.
-    Up,
-    /// It fell.
-    Down,
-}
+use crate::series::{Direction, Time};
 
 /// What a change looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,8 +15,9 @@ use prometheus::{
 
 use crate::{
     incident::{Cause, CauseRecord, Incident},
+    observation::FailureReason,
     pipeline::SignalStatus,
-    series::{FailureReason, Time},
+    series::Time,
 };
 
 /// The Content-Type of [`Metrics::render`]. Prometheus 3 fails a scrape without a valid one.

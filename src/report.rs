@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     fleet,
     incident::{
-        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Direction, Incident, Scope,
-        Severity, Symptom,
+        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Incident, Scope, Severity,
+        Symptom,
     },
     pipeline::SignalStatus,
-    series::Time,
+    series::{Direction, Time},
 };
 
 /// One object as one line of text, without the line's end.

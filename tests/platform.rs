@@ -1,6 +1,6 @@
-//! The acceptance test: the incident of 2019 on a whole platform of real parts. A fleet that lives in
-//! PostgreSQL, its delta service in Prometheus, Alertmanager with a pager, and `headwater run` as it is
-//! shipped. Ordinarily on a small fleet that lives fast; with `HEADWATER_LONG=1` (what
+//! The acceptance test: the incident of 2019 on a whole platform of real parts. A fleet that lives
+//! in PostgreSQL, its delta service in Prometheus, Alertmanager with a pager, and `headwater run`
+//! as it is shipped. Ordinarily on a small fleet that lives fast; with `HEADWATER_LONG=1` (what
 //! `tests/run --long` sets) on 100,000 devices in real time, with what the daemon costs when idle.
 
 use chrono::TimeDelta;
@@ -239,8 +239,8 @@ async fn an_idle_daemon_costs_little(around: &mut Surroundings) {
     daemon.terminate();
 }
 
-/// The daemon recognised the cause in time, by its own word, and where nothing else keeps the machine
-/// busy the page arrived in time as well.
+/// The daemon recognised the cause in time, by its own word, and where nothing else keeps the
+/// machine busy the page arrived in time as well.
 async fn assert_in_time(
     scale: &Scale,
     daemon: &Daemon,

@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     accounting,
     fleet::{Application, Cohort, CohortKey, Snapshot},
+    observation::{Failure, FailureReason},
     recording::parse_time,
-    series::{Failure, FailureReason},
 };
 
 fn sampled(kind: &'static str, outcome: Outcome, took_ms: u64) -> Sampled {

@@ -11,7 +11,7 @@ use super::{
     reader::{Field, Reader, Table, Text},
     resolve::Placed,
 };
-use crate::{incident::Direction, series::SignalSettings};
+use crate::series::{Direction, SignalSettings};
 
 /// Longer signal names are no names: they are labels of metrics and columns of recordings.
 const SIGNAL_NAME_LENGTH_MAX: usize = 200;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::incident::Direction;
+use crate::series::Direction;
 
 fn environment(name: &str) -> Option<String> {
     let value = match name {

@@ -12,8 +12,8 @@ use crate::{
     clock::Clock,
     incident::{Incident, Severity},
     metrics::Metrics,
+    observation::{Observation, Outcome},
     pipeline::{Pipeline, SignalStatus, Step},
-    series::{Observation, Outcome},
     serve::Command,
     store::{Batch, Sample, Store},
 };

@@ -1,6 +1,6 @@
 //! How tasks live and end. Four groups end one after the other, each told by its own token when the
-//! group before it has ended. A task that ends before it was told is a failure of the whole process: a
-//! watchman with a dead part must not look alive.
+//! group before it has ended. A task that ends before it was told is a failure of the whole
+//! process: a watchman with a dead part must not look alive.
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
@@ -130,8 +130,8 @@ impl Tasks {
         self.running.insert(handle.id(), (group, name.to_owned()));
     }
 
-    /// Waits until the daemon is asked to end or a task dies, then ends every group in order. An error
-    /// if a task died, or if what was under way may not have been committed.
+    /// Waits until the daemon is asked to end or a task dies, then ends every group in order. An
+    /// error if a task died, or if what was under way may not have been committed.
     pub(super) async fn finish(mut self) -> Result<()> {
         let soft = self.shutdown.soft.clone();
         let mut outcome = Ok(());
@@ -178,8 +178,8 @@ impl Tasks {
         Err(anyhow!("cut {why} before these had ended: {names}; {lost}"))
     }
 
-    /// Ends the groups in order, each to its end, whatever became of one task. An error is the first
-    /// one.
+    /// Ends the groups in order, each to its end, whatever became of one task. An error is the
+    /// first one.
     async fn drain(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for group in GROUPS {

@@ -1,12 +1,12 @@
-//! The shell: opens the store, restores the state, starts every task and ends them in order. The only
-//! place that spawns. Decides nothing about the fleet.
+//! The shell: opens the store, restores the state, starts every task and ends them in order. The
+//! only place that spawns. Decides nothing about the fleet.
 //!
 //! ```text
 //! samplers ──bounded channel──▶ keeper (owns the pipeline) ──▶ store ◀── HTTP, notifiers
 //! ```
 //!
-//! The end comes in that order too: samplers stop, the keeper drains what they left and commits, the
-//! notifiers send once more, HTTP drains, the store closes.
+//! The end comes in that order too: samplers stop, the keeper drains what they left and commits,
+//! the notifiers send once more, HTTP drains, the store closes.
 
 mod keeper;
 mod lifecycle;
@@ -38,16 +38,17 @@ use crate::{
     incident::Incident,
     metrics::Metrics,
     notify::{alertmanager, alerts::AlertSettings},
+    observation::{Observation, Outcome, Reading},
     sample::{self, Source},
-    series::{Observation, Outcome, Reading, Time},
+    series::Time,
     serve,
     store::Store,
 };
 use keeper::Keeper;
 use lifecycle::Tasks;
 
-/// Observations on their way to the keeper. A sampler that finds it full waits, and counts the places
-/// that it missed meanwhile.
+/// Observations on their way to the keeper. A sampler that finds it full waits, and counts the
+/// places that it missed meanwhile.
 const OBSERVATIONS_MAX: usize = 64;
 /// Requests on their way to the keeper; who finds it full waits.
 const COMMANDS_MAX: usize = 16;
@@ -75,8 +76,8 @@ pub async fn run_command(
     outcome
 }
 
-/// Runs the daemon until `shutdown`. Listener, clock and shutdown are the caller's, so that tests and
-/// the demo own them. Fails if the store cannot be opened, and if a task ends by itself.
+/// Runs the daemon until `shutdown`. Listener, clock and shutdown are the caller's, so that tests
+/// and the demo own them. Fails if the store cannot be opened, and if a task ends by itself.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
@@ -235,8 +236,8 @@ async fn prune(
 }
 
 impl Keeper {
-    /// Learns from what Prometheus remembers, so that a new daemon does not start blind, and gives the
-    /// sources back. What cannot be had is said and done without.
+    /// Learns from what Prometheus remembers, so that a new daemon does not start blind, and gives
+    /// the sources back. What cannot be had is said and done without.
     async fn learn_history(
         &mut self,
         mut sources: Vec<Source>,

@@ -16,8 +16,9 @@ const SETTLED: &str = "Closed without being over: Headwater started without what
                        incident, so it cannot see its end. Look at the fleet itself.";
 
 /// The pipeline as it was at the last commit; a cold one where the store has no state for this
-/// version. An incident that is open in the store, but not in the pipeline, would stay open for ever:
-/// it is closed, and its timeline says why. Fails only if the store cannot be read or written.
+/// version. An incident that is open in the store, but not in the pipeline, would stay open for
+/// ever: it is closed, and its timeline says why. Fails only if the store cannot be read or
+/// written.
 pub(super) async fn restore(store: &Store, settings: Settings, now: Time) -> Result<Pipeline> {
     let state = match store.load_state().await? {
         Stored::State(state) => Some(*state),

@@ -1,5 +1,5 @@
-//! The demo's pager: an Alertmanager's receiving end that prints what it gets, as the person on call
-//! would read it, and at the end how long after each cause it came.
+//! The demo's pager: an Alertmanager's receiving end that prints what it gets, as the person on
+//! call would read it, and at the end how long after each cause it came.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -21,8 +21,8 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    incident::{Change, ChangeKind, Direction},
-    series::Time,
+    incident::{Change, ChangeKind},
+    series::{Direction, Time},
 };
 
 pub mod baseline;

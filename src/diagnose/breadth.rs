@@ -1,14 +1,15 @@
 //! Breadth: in how many organisations a flow may ordinarily happen, and from where on it cannot be
 //! owners acting for themselves. This is what tells a platform fault from a customer's own act.
 //!
-//! Model: each organisation acts on its own, so the number that acts in one interval has a rate λ; the
-//! rate itself varies over the day and the week in a way that is not known, so that it is taken to be
-//! exponentially distributed about its mean (the distribution of largest entropy on the positive
-//! numbers, Jaynes 1957, Phys. Rev. 106, 620). A Poisson count whose rate is exponential is geometric:
-//! P(X > k) = ρ^(k+1) with ρ = m / (1 + m) for a mean of m. Its mean is estimated with a Gamma prior
-//! of shape 1 whose weight follows from the *declared prior* (ordinary breadth is at most
-//! max(5, 2 % of the organisations) in one interval): before any history P(X > declared) equals the
-//! budget. The posterior mean after n quiet intervals with s organisations is (1 + s) / (b + n).
+//! Model: each organisation acts on its own, so the number that acts in one interval has a rate λ;
+//! the rate itself varies over the day and the week in a way that is not known, so that it is taken
+//! to be exponentially distributed about its mean (the distribution of largest entropy on the
+//! positive numbers, Jaynes 1957, Phys. Rev. 106, 620). A Poisson count whose rate is exponential
+//! is geometric: P(X > k) = ρ^(k+1) with ρ = m / (1 + m) for a mean of m. Its mean is estimated
+//! with a Gamma prior of shape 1 whose weight follows from the *declared prior* (ordinary breadth
+//! is at most max(5, 2 % of the organisations) in one interval): before any history P(X > declared)
+//! equals the budget. The posterior mean after n quiet intervals with s organisations is (1 + s) /
+//! (b + n).
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +45,9 @@ pub struct Question {
     pub alpha: f64,
     /// Organisations on the platform, where that is known.
     pub organizations: Option<u64>,
-    /// Organisations that could take part: for unpinning, those that have pins. Where fewer could than
-    /// the declared prior allows, all of them together are still conspicuous once history says so.
+    /// Organisations that could take part: for unpinning, those that have pins. Where fewer could
+    /// than the declared prior allows, all of them together are still conspicuous once history says
+    /// so.
     pub eligible: Option<u64>,
     /// Length of the window in intervals, at least 1 for one sample.
     pub window_intervals: f64,
@@ -89,9 +91,9 @@ fn declared(organizations: Option<u64>) -> f64 {
 }
 
 impl Bound {
-    /// The probability that `organizations` acting at once is a fault of the platform and not owners
-    /// acting for themselves, by Bayes' rule, when faults are as rare as the budget's false pages
-    /// (`alpha`): a platform fault reaches any breadth, owners reach it with ρ^breadth.
+    /// The probability that `organizations` acting at once is a fault of the platform and not
+    /// owners acting for themselves, by Bayes' rule, when faults are as rare as the budget's false
+    /// pages (`alpha`): a platform fault reaches any breadth, owners reach it with ρ^breadth.
     pub fn platform_probability(&self, organizations: u64, alpha: f64) -> f64 {
         let owners = self.ratio.powf(organizations as f64);
         alpha / (alpha + owners)

@@ -1,5 +1,5 @@
-//! The catalogue in words: what each cause's record says to the person it wakes. Every number is read
-//! from the sample or the ledger; what is not known is said to be unknown.
+//! The catalogue in words: what each cause's record says to the person it wakes. Every number is
+//! read from the sample or the ledger; what is not known is said to be unknown.
 
 use crate::{
     diagnose::{
@@ -7,8 +7,8 @@ use crate::{
         ledger::Account,
         texts::{count, counted, hms, level, quoted},
     },
-    incident::{BlastRadius, Cause, CauseRecord, Change, Direction, Evidence, Scope, Severity},
-    series::Time,
+    incident::{BlastRadius, Cause, CauseRecord, Change, Evidence, Scope, Severity},
+    series::{Direction, Time},
 };
 
 /// What is known of a platform-wide flow when its record is written.
@@ -42,8 +42,8 @@ pub struct MassFacts {
     pub account: Account,
 }
 
-/// The first cause of an incident, as its sequel must know it: what was there just before the sequel is
-/// that cause's work and nothing to go back to.
+/// The first cause of an incident, as its sequel must know it: what was there just before the
+/// sequel is that cause's work and nothing to go back to.
 #[derive(Clone, Debug)]
 pub struct Precursor {
     /// Which.

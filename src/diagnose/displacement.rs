@@ -1,7 +1,7 @@
-//! How far the fleet is from where it was before an incident: what tells a sequel from a recovery, and
-//! when an incident is over. Owner by owner where cohorts are known, in total in a recording. No
-//! threshold of its own: an owner is displaced while it is nearer to the incident's extreme than to
-//! where it was before, and as many displaced owners as ordinarily act at once may remain.
+//! How far the fleet is from where it was before an incident: what tells a sequel from a recovery,
+//! and when an incident is over. Owner by owner where cohorts are known, in total in a recording.
+//! No threshold of its own: an owner is displaced while it is nearer to the incident's extreme than
+//! to where it was before, and as many displaced owners as ordinarily act at once may remain.
 
 use std::collections::BTreeMap;
 
@@ -110,8 +110,8 @@ impl Displacement {
         self.moved_on(now, pinned_total);
     }
 
-    /// The current cause moves the fleet on. An owner's act on the way back looks like a further batch:
-    /// it takes nothing from how far the fleet has been.
+    /// The current cause moves the fleet on. An owner's act on the way back looks like a further
+    /// batch: it takes nothing from how far the fleet has been.
     pub fn moved_on(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
         self.returned_samples = 0;
         if let (Some(levels), Some(count)) = (&mut self.total, pinned_total) {
@@ -127,8 +127,8 @@ impl Displacement {
         }
     }
 
-    /// Owners that a flow took beyond where they were before the incident, of all that it could have
-    /// taken there: a way back to where it was is a recovery, not another cause.
+    /// Owners that a flow took beyond where they were before the incident, of all that it could
+    /// have taken there: a way back to where it was is a recovery, not another cause.
     pub fn beyond(&self, kind: FlowKind, now: &Snapshot) -> Beyond {
         let mut beyond = Beyond::default();
         for (owner, count) in pinned_by_owner(now) {
@@ -148,7 +148,8 @@ impl Displacement {
         beyond
     }
 
-    /// The same from the total alone: `share` is the part of the fleet that ordinarily acts at once.
+    /// The same from the total alone: `share` is the part of the fleet that ordinarily acts at
+    /// once.
     pub fn total_beyond(&self, kind: FlowKind, pinned_total: f64, share: f64) -> bool {
         let Some(Levels { before, .. }) = self.total else { return true };
         match kind {
@@ -157,8 +158,8 @@ impl Displacement {
         }
     }
 
-    /// Whether everything has returned, but for as many owners as ordinarily act at once (`bound`), at
-    /// this and the previous sample.
+    /// Whether everything has returned, but for as many owners as ordinarily act at once (`bound`),
+    /// at this and the previous sample.
     pub fn has_returned(
         &mut self,
         kind: FlowKind,
@@ -193,7 +194,8 @@ impl Displacement {
         astray.count() as u64
     }
 
-    /// By owner, how many pins stand where they did not, and how many are gone from where they stood.
+    /// By owner, how many pins stand where they did not, and how many are gone from where they
+    /// stood.
     fn strayed_pins(&self, now: &Snapshot) -> BTreeMap<i64, u64> {
         let by_organization = now.tells_owners_apart();
         let none = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! Signals that others drive in a proportion that only history shows: when a move of one that its
 //! parents do not explain is news. What drives them in the end are acts of owners (rollouts, bulk
-//! updates), whose sizes have heavy tails: noise tests do not hold for them, and no proportion learned
-//! from less than a day has seen both day and night. Signals that nothing drives are not judged here.
+//! updates), whose sizes have heavy tails: noise tests do not hold for them, and no proportion
+//! learned from less than a day has seen both day and night. Signals that nothing drives are not
+//! judged here.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -35,10 +36,11 @@ impl OrdinaryMoves {
     /// Whether a move with an unexplained part of this size is news, and remembers it, whatever it
     /// meant: history that left its own alarms out would promise ever more of them.
     ///
-    /// One false warning in `warning_every` is allowed. With sizes of the heaviest tail that has been
-    /// seen in owners' acts, P(size > x) ~ 1/x, the size that is exceeded once in `warning_every` is
-    /// the largest in a shorter history, enlarged by the ratio of the two times (the quantile that
-    /// Weissman 1978, JASA 73, 812, extrapolates from the largest observation, with tail index one).
+    /// One false warning in `warning_every` is allowed. With sizes of the heaviest tail that has
+    /// been seen in owners' acts, P(size > x) ~ 1/x, the size that is exceeded once in
+    /// `warning_every` is the largest in a shorter history, enlarged by the ratio of the two times
+    /// (the quantile that Weissman 1978, JASA 73, 812, extrapolates from the largest observation,
+    /// with tail index one).
     pub fn is_news(&mut self, at: Time, size: f64, warning_every: TimeDelta) -> bool {
         let learned = self.learning_left(at).is_none();
         let age = self.since.map_or(0.0, |since| (at - since).as_seconds_f64());

@@ -1,5 +1,5 @@
-//! Flows of pins and targets: read from a sample's values (and, live, from its cohorts), and judged by
-//! their breadth as ordinary, as an owner's own act, or as a fault of the platform.
+//! Flows of pins and targets: read from a sample's values (and, live, from its cohorts), and judged
+//! by their breadth as ordinary, as an owner's own act, or as a fault of the platform.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,8 +16,8 @@ use crate::{
     series::Time,
 };
 
-/// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that touch a
-/// few organisations each is seen as well. About an hour at the default interval.
+/// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that
+/// touch a few organisations each is seen as well. About an hour at the default interval.
 const WINDOW_SAMPLES_MAX: usize = 256;
 
 /// The quantities that can be mass-changed.
@@ -258,8 +258,8 @@ pub struct Circumstances {
     pub organizations: Option<u64>,
     /// Organisations that could take part, where known.
     pub eligible: Option<u64>,
-    /// What the largest owner's act is measured by, if it is not the whole amount: live, that owner's
-    /// devices; for `Retargeted`, the devices that became pending.
+    /// What the largest owner's act is measured by, if it is not the whole amount: live, that
+    /// owner's devices; for `Retargeted`, the devices that became pending.
     pub weight: Option<u64>,
 }
 
@@ -311,7 +311,8 @@ impl FlowHistory {
         }
     }
 
-    /// Whether a flow of this size goes on with an act rather than being everybody's ordinary trickle.
+    /// Whether a flow of this size goes on with an act rather than being everybody's ordinary
+    /// trickle.
     pub fn is_rare(&self, devices: u64, interval_s: f64) -> bool {
         self.acts.is_rare(devices, interval_s)
     }
@@ -342,8 +343,8 @@ impl FlowHistory {
         None
     }
 
-    /// The last `length` samples in which something moved; one in a recording, where it is not known
-    /// whether two samples speak of the same organisations.
+    /// The last `length` samples in which something moved; one in a recording, where it is not
+    /// known whether two samples speak of the same organisations.
     fn window(&self, length: usize) -> Vec<&FlowSample> {
         let named = self.recent.iter().all(|sample| !sample.by_application.is_empty());
         let length = if named { length.min(self.recent.len()) } else { 1 };
@@ -393,8 +394,8 @@ fn window_breadth(window: &[&FlowSample]) -> u64 {
     acted.map(|(_, organization, _)| *organization).collect::<BTreeSet<_>>().len() as u64
 }
 
-/// The budget of one sample is shared between the windows that end in it: half for the shortest, half
-/// of the rest for the next, and so on.
+/// The budget of one sample is shared between the windows that end in it: half for the shortest,
+/// half of the rest for the next, and so on.
 fn question(circumstances: Circumstances, step: i32, window_intervals: f64) -> Question {
     Question {
         alpha: circumstances.alpha / 2f64.powi(step + 1),

@@ -1,7 +1,7 @@
 //! The declared causal graph: which signal drives which, within what delay and in what proportion.
 //! Declared and not learned, because graphs learned from data are close to random in published
-//! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far as
-//! their change predicts its size.
+//! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far
+//! as their change predicts its size.
 
 use std::{
     cmp::Reverse,
@@ -165,8 +165,8 @@ impl Graph {
         }
     }
 
-    /// Explains a change by the moved ancestors of its signal: those that moved no later than it did
-    /// and no longer ago than their path allows. The one that predicts most of it counts.
+    /// Explains a change by the moved ancestors of its signal: those that moved no later than it
+    /// did and no longer ago than their path allows. The one that predicts most of it counts.
     pub fn explain(
         &self,
         signal: &str,
@@ -258,8 +258,8 @@ fn edge_key(parent: &str, child: &str) -> String {
     format!("{parent}>{child}")
 }
 
-/// An effect never precedes its cause, but two sources are not sampled at one instant: an interval of
-/// grace.
+/// An effect never precedes its cause, but two sources are not sampled at one instant: an interval
+/// of grace.
 fn follows(effect: Time, cause: Time, delay_max_s: i64, interval_s: f64) -> bool {
     let interval = TimeDelta::milliseconds((interval_s * 1e3) as i64);
     effect + interval >= cause && effect - cause <= TimeDelta::seconds(delay_max_s) + interval

@@ -1,10 +1,10 @@
-//! Row accounting: what was written between two readings of PostgreSQL's statistics views and of the
-//! migration tables, and whether that accounts for the devices that changed.
+//! Row accounting: what was written between two readings of PostgreSQL's statistics views and of
+//! the migration tables, and whether that accounts for the devices that changed.
 //!
 //! The views count a statement when it *ends*, before its commit can be seen in rows, and the table
-//! counters of an idle connection come up to 10 s late. So a flow is accounted for from the reading at
-//! the last quiet sample on (which covers the interval before that sample), and "nobody" is not said
-//! before the counters had time to arrive.
+//! counters of an idle connection come up to 10 s late. So a flow is accounted for from the reading
+//! at the last quiet sample on (which covers the interval before that sample), and "nobody" is not
+//! said before the counters had time to arrive.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,17 +18,19 @@ use crate::{
     series::Time,
 };
 
-/// Readings kept: an hour at the default interval. An older write cannot be told from ordinary ones.
+/// Readings kept: an hour at the default interval. An older write cannot be told from ordinary
+/// ones.
 const READINGS_MAX: usize = 240;
-/// Counters of an idle pooled connection arrive up to 10 s late (PostgreSQL's PGSTAT_MIN_INTERVAL and
-/// the idle timeout above it), with a margin of half as much again.
+/// Counters of an idle pooled connection arrive up to 10 s late (PostgreSQL's PGSTAT_MIN_INTERVAL
+/// and the idle timeout above it), with a margin of half as much again.
 const LATE_COUNTERS_S: i64 = 15;
 /// Statement texts are quoted as evidence up to this length, in characters …
 const STATEMENT_QUOTE_MAX: usize = 400;
 /// … and up to this one in a summary, which a phone shows: the table and the column are in it.
 const STATEMENT_IN_SUMMARY_MAX: usize = 120;
-/// A statement that wrote fewer rows than devices changed still accounts for the flow if it can have
-/// changed more than this share of them: owners go on with their own acts meanwhile, in other statements.
+/// A statement that wrote fewer rows than devices changed still accounts for the flow if it can
+/// have changed more than this share of them: owners go on with their own acts meanwhile, in other
+/// statements.
 const MAIN_WRITER_SHARE: f64 = 0.5;
 
 /// The kind of evidence that an open transaction is.
@@ -267,8 +269,8 @@ impl Ledger {
         }
     }
 
-    /// A migration that ran before the window, has not gone to sleep, and may have written what it has
-    /// not counted yet: it counts a batch after the batch has committed.
+    /// A migration that ran before the window, has not gone to sleep, and may have written what it
+    /// has not counted yet: it counts a batch after the batch has committed.
     fn about_to_count(&self, claim: Claim<'_>) -> Option<(&str, Option<Time>)> {
         if claim.now >= claim.onset + counters_delay_max(claim.interval_s) {
             return None;
@@ -431,7 +433,8 @@ impl Run {
     }
 }
 
-/// *Running* means that the counts rose or that the row is new; rows of old migrations stay for ever.
+/// *Running* means that the counts rose or that the row is new; rows of old migrations stay for
+/// ever.
 fn runs(previous: &Previous, reading: &Reading) -> Option<Vec<Run>> {
     let mut runs = Vec::new();
     let was = previous.migrations.as_ref();

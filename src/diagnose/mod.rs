@@ -1,8 +1,9 @@
 //! Diagnosis: what the changes mean. Pure functions over data, every answer with its reason.
 //!
-//! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record (`owner`);
-//! `displacement` tells sequels from recoveries; `driven` when a driven signal is news; `ledger` accounts for the rows written; `graph` tells
-//! symptoms from causes; `causes` puts it into words (`texts`).
+//! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record
+//! (`owner`); `displacement` tells sequels from recoveries; `driven` when a driven signal is news;
+//! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `causes` puts it
+//! into words (`texts`).
 
 pub mod breadth;
 pub mod owner;

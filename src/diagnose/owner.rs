@@ -1,5 +1,5 @@
-//! An owner's own acts: which of them are worth a record. Nobody is notified of them, so the measure is
-//! a list that a person can read: about one record a day and kind of act.
+//! An owner's own acts: which of them are worth a record. Nobody is notified of them, so the
+//! measure is a list that a person can read: about one record a day and kind of act.
 
 use std::collections::VecDeque;
 
@@ -19,17 +19,19 @@ pub struct ActHistory {
     samples: f64,
     /// Devices in them, summed.
     devices: f64,
-    /// The last day's sizes, largest first, each later than the one before it: its head is the maximum
-    /// of the day, and no more is kept than could still become it.
+    /// The last day's sizes, largest first, each later than the one before it: its head is the
+    /// maximum of the day, and no more is kept than could still become it.
     largest: VecDeque<(Time, u64)>,
 }
 
 impl ActHistory {
-    /// Whether an act of `devices` stands out, and remembers it. Two conditions, both free of scale:
+    /// Whether an act of `devices` stands out, and remembers it. Two conditions, both free of
+    /// scale:
     ///
     /// - it is larger than any of the last 24 h; of exchangeable samples one a day is;
-    /// - a geometric law about the mean of the history so far (one pseudo-sample of one device before
-    ///   any) gives its size less than one sample a day, so that two devices after one are no record.
+    /// - a geometric law about the mean of the history so far (one pseudo-sample of one device
+    ///   before any) gives its size less than one sample a day, so that two devices after one are
+    ///   no record.
     pub fn stands_out(&mut self, at: Time, devices: u64, interval_s: f64) -> bool {
         let rare = self.is_rare(devices, interval_s);
         let day_ago = at - TimeDelta::seconds(DAY_S as i64);

@@ -1,5 +1,5 @@
-//! Words for people: exact numbers with separators, UTC times, quoted untrusted text. The sentences of
-//! each cause are in `causes`; here is how their parts are spelled.
+//! Words for people: exact numbers with separators, UTC times, quoted untrusted text. The sentences
+//! of each cause are in `causes`; here is how their parts are spelled.
 
 use crate::series::Time;
 
@@ -26,7 +26,8 @@ pub fn hms(at: Time) -> String {
     at.format("%H:%M:%S").to_string()
 }
 
-/// Text that somebody else wrote, on one line, without control characters, at most `max` characters.
+/// Text that somebody else wrote, on one line, without control characters, at most `max`
+/// characters.
 pub fn quoted(text: &str, max: usize) -> String {
     let visible = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let one_line = visible.collect::<String>();

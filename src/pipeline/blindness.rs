@@ -5,8 +5,9 @@ use chrono::TimeDelta;
 use crate::{
     diagnose::causes::{LostFacts, sampling_lost},
     incident::{Cause, Severity},
+    observation::Failure,
     pipeline::{Pipeline, Subject},
-    series::{Failure, Time},
+    series::Time,
 };
 
 /// Samples missed in a row before anybody is told (DESIGN section 5).

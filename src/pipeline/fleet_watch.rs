@@ -1,4 +1,5 @@
-//! Flows of pins and targets in a fleet sample: what each is held to be, and the incidents that follow.
+//! Flows of pins and targets in a fleet sample: what each is held to be, and the incidents that
+//! follow.
 
 use crate::{
     diagnose::{
@@ -219,8 +220,8 @@ impl Pipeline {
         }
     }
 
-    /// Opens the incident of a platform-wide flow. Several kinds in one sample are one act: the kind
-    /// that moved most names it.
+    /// Opens the incident of a platform-wide flow. Several kinds in one sample are one act: the
+    /// kind that moved most names it.
     fn open_mass(
         &mut self,
         mut platform_wide: Vec<(FlowKind, FlowSample, Platform)>,

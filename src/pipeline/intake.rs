@@ -8,8 +8,9 @@ use chrono::TimeDelta;
 use crate::{
     accounting,
     fleet::{Flows, Snapshot},
+    observation::{Observation, Outcome, Reading},
     pipeline::{Irregularity, Pipeline, Step, state::FleetSample},
-    series::{Kind, Observation, Outcome, Reading, Time},
+    series::{Kind, Time},
 };
 
 /// A spacing beyond this many intervals is reported as a gap.
@@ -142,8 +143,8 @@ impl Pipeline {
         self.state.ledger.read(at, reading);
     }
 
-    /// Gauges as they are, counters as rates. A counter that fell was reset, and how far it had come is
-    /// not known: its interval is missing, never an increment.
+    /// Gauges as they are, counters as rates. A counter that fell was reset, and how far it had
+    /// come is not known: its interval is missing, never an increment.
     fn levels(
         &mut self,
         observation: &Observation,

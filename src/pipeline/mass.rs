@@ -1,5 +1,5 @@
-//! Incidents of platform-wide flows: how one begins, goes on in batches, is joined by a sequel, finds
-//! its way back and ends.
+//! Incidents of platform-wide flows: how one begins, goes on in batches, is joined by a sequel,
+//! finds its way back and ends.
 
 use std::collections::BTreeMap;
 
@@ -141,8 +141,8 @@ impl Pipeline {
         }
     }
 
-    /// One flow during an incident: more of the current cause, a sequel, or a way back. Says whether
-    /// it was platform-wide: the fleet is not at rest then.
+    /// One flow during an incident: more of the current cause, a sequel, or a way back. Says
+    /// whether it was platform-wide: the fleet is not at rest then.
     fn follow_flow(
         &mut self,
         index: usize,
@@ -215,9 +215,9 @@ impl Pipeline {
         self.touch(index);
     }
 
-    /// A statement that pins devices, or takes pins back, also moves the pins of some devices that had
-    /// another: in one sample the smaller flow is a by-product of the larger one. Additions are one
-    /// only of moves that are the current cause.
+    /// A statement that pins devices, or takes pins back, also moves the pins of some devices that
+    /// had another: in one sample the smaller flow is a by-product of the larger one. Additions are
+    /// one only of moves that are the current cause.
     fn accompanies(
         &self,
         mass: &MassWatch,
@@ -265,7 +265,8 @@ impl Pipeline {
         mass.displacement.has_returned(kind, now, pinned, bound, share)
     }
 
-    /// Brings evidence and blast radius of the current cause up to date; its texts stay as notified.
+    /// Brings evidence and blast radius of the current cause up to date; its texts stay as
+    /// notified.
     fn refresh(&mut self, index: usize, mass: &MassWatch, intake: &Intake) {
         let onset = self.state.watches[index].incident.current().onset;
         let mut account = self.account(mass, onset, intake);
@@ -406,8 +407,8 @@ impl MassWatch {
         }
     }
 
-    /// The current cause moved the fleet to where it is now, if it begins with this sample; otherwise on
-    /// from where it had moved it.
+    /// The current cause moved the fleet to where it is now, if it begins with this sample;
+    /// otherwise on from where it had moved it.
     fn moved(&mut self, pipeline: &Pipeline, intake: &Intake, before: &FleetSample, begins: bool) {
         let pinned = intake.recordable.get("devices_pinned").copied();
         let snapshot = intake.cohorts.as_ref().and(pipeline.state.snapshot.as_ref());

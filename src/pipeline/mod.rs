@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     incident::{CauseRecord, Change, Incident},
-    series::{Observation, Outcome, SignalSettings, Time},
+    observation::{Observation, Outcome},
+    series::{SignalSettings, Time},
 };
 
 pub use state::{STATE_VERSION, State};
@@ -50,7 +51,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// Incidents opened or altered, as they now are.
     pub incidents: Vec<Incident>,
-    /// What was wrong with the input (a gap, a repeat, a row out of order), for the log and a counter.
+    /// What was wrong with the input (a gap, a repeat, a row out of order), for the log and a
+    /// counter.
     pub irregularities: Vec<Irregularity>,
 }
 
@@ -155,8 +157,8 @@ impl Pipeline {
         self.state.watches.iter().map(|watch| &watch.incident).collect()
     }
 
-    /// An operator accepts the present state as the new normal: resolves the incident. `None` if there
-    /// is no such open incident.
+    /// An operator accepts the present state as the new normal: resolves the incident. `None` if
+    /// there is no such open incident.
     pub fn accept(&mut self, id: &str, at: Time) -> Option<Incident> {
         let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
         let incident = &mut self.state.watches[index].incident;
@@ -165,8 +167,8 @@ impl Pipeline {
         self.close(index, at)
     }
 
-    /// An operator says that the diagnosis is wrong: resolves the incident. `None` if there is no such
-    /// open incident.
+    /// An operator says that the diagnosis is wrong: resolves the incident. `None` if there is no
+    /// such open incident.
     pub fn reject(&mut self, id: &str, at: Time) -> Option<Incident> {
         let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
         let incident = &mut self.state.watches[index].incident;
@@ -175,7 +177,8 @@ impl Pipeline {
         self.close(index, at)
     }
 
-    /// Takes an observation of the past in, to learn from it: whatever it would have told is left out.
+    /// Takes an observation of the past in, to learn from it: whatever it would have told is left
+    /// out.
     pub fn learn(&mut self, observation: &Observation) {
         let (watches, opened) = (self.state.watches.clone(), self.state.incidents_opened);
         self.step(observation);

@@ -1,5 +1,6 @@
-//! Signals one by one: detector, status, and what becomes of a change: a symptom of an open incident,
-//! explained by ordinary causes, or, if it stays and nothing explains it, an incident of its own.
+//! Signals one by one: detector, status, and what becomes of a change: a symptom of an open
+//! incident, explained by ordinary causes, or, if it stays and nothing explains it, an incident of
+//! its own.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,13 +14,13 @@ use crate::{
         flows::FlowKind,
         graph::{self, Explanation, Moved},
     },
-    incident::{Cause, Change, ChangeKind, Direction, Symptom},
+    incident::{Cause, Change, ChangeKind, Symptom},
     pipeline::{
         MONTH_S, Pipeline, SignalStatus, Step, Subject,
         intake::Intake,
         state::{Suspect, WatchedSignal},
     },
-    series::{Kind, Time, built_in},
+    series::{Direction, Kind, Time, built_in},
 };
 
 /// How far back a driving signal's movement is remembered: the longest path of the declared graph.
@@ -170,8 +171,8 @@ impl Pipeline {
         known
     }
 
-    /// Every signal that is away from its level becomes a symptom, is explained away, or, once it has
-    /// stayed, an incident of its own.
+    /// Every signal that is away from its level becomes a symptom, is explained away, or, once it
+    /// has stayed, an incident of its own.
     fn settle_changes(&mut self, intake: &Intake) {
         let changed = self.state.signals.iter().filter_map(|(signal, watched)| {
             let change = watched.detector.in_change()?;
@@ -204,8 +205,8 @@ impl Pipeline {
         }
     }
 
-    /// While a platform-wide incident is open, whatever its causes drive is expected to move: a signal
-    /// outside its band of ordinary values is a symptom then, without the evidence that a
+    /// While a platform-wide incident is open, whatever its causes drive is expected to move: a
+    /// signal outside its band of ordinary values is a symptom then, without the evidence that a
     /// notification of its own would need.
     fn attach_departures(&mut self, intake: &Intake) {
         if !self.has_mass_watch() {
@@ -416,8 +417,8 @@ impl Pipeline {
         parents.any(|parent| self.state.signals.contains_key(parent))
     }
 
-    /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share of
-    /// one measured signal.
+    /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share
+    /// of one measured signal.
     fn is_news(&mut self, signal: &str, size: f64, at: Time) -> bool {
         let measured = self.state.signals.keys().filter(|name| !is_exact(name)).count() as f64;
         let a_month = self.settings.false_warnings_per_month / MONTH_S;
@@ -427,8 +428,8 @@ impl Pipeline {
         watched.is_some_and(|watched| watched.moves.is_news(at, size, every))
     }
 
-    /// A change that belongs to no incident is the new normal: at once for what is read from rows, and
-    /// for a measured signal once nothing can be about to explain it.
+    /// A change that belongs to no incident is the new normal: at once for what is read from rows,
+    /// and for a measured signal once nothing can be about to explain it.
     fn rebase_if_settled(&mut self, signal: &str, change: &Change, at: Time) {
         let own = self.state.watches.iter().any(|watch| {
             matches!(&watch.subject, Subject::Signal(name) if name == signal)
@@ -473,7 +474,8 @@ fn departure(signal: &str, at: Time, before: f64, after: f64) -> Change {
     }
 }
 
-/// Rates are per second; a cause's units are counts. What came within one interval compares with them.
+/// Rates are per second; a cause's units are counts. What came within one interval compares with
+/// them.
 fn counts_per_interval(signal: &str, interval_s: f64) -> f64 {
     if Kind::of(signal) == Kind::Counter { interval_s } else { 1.0 }
 }

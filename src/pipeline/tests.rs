@@ -9,7 +9,7 @@ use crate::{
     accounting,
     fleet::{Application, Cohort, CohortKey, Snapshot},
     incident::{Cause, Scope, Severity},
-    series::{Failure, FailureReason, Reading},
+    observation::{Failure, FailureReason, Reading},
 };
 
 fn settings() -> Settings {
@@ -27,8 +27,9 @@ fn at(sample: i64) -> Time {
     start + TimeDelta::seconds(15 * sample)
 }
 
-/// A fleet of `applications` applications of `organizations` organisations with 100 devices each, 20 of
-/// them pinned to the release that they run (2) and the rest on their application's target (3).
+/// A fleet of `applications` applications of `organizations` organisations with 100 devices each,
+/// 20 of them pinned to the release that they run (2) and the rest on their application's target
+/// (3).
 struct Story {
     pipeline: Pipeline,
     fleet: BTreeMap<i64, Application>,

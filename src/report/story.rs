@@ -4,11 +4,11 @@
 use crate::{
     fleet,
     incident::{
-        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Direction, Evidence,
-        Incident, Scope, Severity, Symptom,
+        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Evidence, Incident, Scope,
+        Severity, Symptom,
     },
     pipeline::SignalStatus,
-    series::Time,
+    series::{Direction, Time},
 };
 
 /// `hh:mm:ss` of that night.

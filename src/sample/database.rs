@@ -18,7 +18,7 @@ use sqlx::{
 };
 
 use super::failure;
-use crate::{config::Secret, series::FailureReason};
+use crate::{config::Secret, observation::FailureReason};
 
 /// What the watched database shows as our name in `pg_stat_activity`.
 pub const APPLICATION_NAME: &str = "headwater";

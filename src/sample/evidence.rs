@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     accounting::{self, OpenWriter, TableCounters},
-    series::{FailureReason, Reading},
+    observation::{FailureReason, Reading},
 };
 
 /// What the role `headwater` needs in an open-balena database, and nothing else.

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::series::{Failure, FailureReason};
+use crate::observation::{Failure, FailureReason};
 
 /// Longest message of a database that is passed on, in characters.
 const SERVER_MESSAGE_CHARS_MAX: usize = 500;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     accounting::{self, Migration},
-    series::Reading,
+    observation::Reading,
 };
 
 /// Asynchronous migrations, by key.

@@ -31,7 +31,8 @@ use self::{open_balena::OpenBalena, pace::Schedule, prometheus::Prometheus, sql:
 use crate::{
     clock::Clock,
     config::{SourceConfig, SourceKind},
-    series::{Failure, FailureReason, Observation, Outcome, Reading, Time},
+    observation::{Failure, FailureReason, Observation, Outcome, Reading},
+    series::Time,
 };
 
 /// Samples that one slow sample can be said to have displaced. Limits keep a sample below two

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     config::Secret,
     fleet::{Application, Cohort, CohortKey, Snapshot},
-    series::{Failure, FailureReason, Reading, Time},
+    observation::{Failure, FailureReason, Reading},
+    series::Time,
 };
 
 /// Devices without an application stand under this id.

@@ -104,7 +104,8 @@ impl Schedule {
         let span_us = (interval_us / OFFSET_SHARE).max(1);
         // The remainder is below `span_us`, hence fits.
         let offset_us = (hash(name) % span_us.unsigned_abs()) as i64;
-        // Whole milliseconds, as the store and recordings keep them: a sample has one time everywhere.
+        // Whole milliseconds, as the store and recordings keep them: a sample has one time
+        // everywhere.
         Schedule { interval_us, offset_us: offset_us - offset_us % 1_000 }
     }
 

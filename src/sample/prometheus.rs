@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     http,
-    series::{Failure, FailureReason, Kind, Reading, Time},
+    observation::{Failure, FailureReason, Reading},
+    series::{Kind, Time},
 };
 
 /// Longest answer that is read: some 80,000 series.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::series::{Failure, FailureReason};
+use crate::observation::{Failure, FailureReason};
 
 /// Devices as open-balena-api names them.
 pub(super) const DEVICE: &str = "device";

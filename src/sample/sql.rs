@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::Secret,
-    series::{Failure, FailureReason, Reading},
+    observation::{Failure, FailureReason, Reading},
 };
 
 /// A database and what is asked of it.

@@ -1,5 +1,5 @@
-//! How far behind a replica is that the fleet is read from: asked of the replica, never guessed from
-//! values that stand still. Costs a note; what is read stays what it is.
+//! How far behind a replica is that the fleet is read from: asked of the replica, never guessed
+//! from values that stand still. Costs a note; what is read stays what it is.
 
 use std::time::Duration;
 

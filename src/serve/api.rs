@@ -22,11 +22,12 @@ use super::{AppState, Command, error::Problem, since};
 use crate::{
     config::Secret,
     incident::Incident,
+    observation::{Observation, Outcome, Reading},
     report::{
         self, IncidentDetailJson, IncidentsJson, SignalsJson, incident_detail_json, incident_json,
         signal_json,
     },
-    series::{Observation, Outcome, Reading, Time},
+    series::Time,
 };
 
 /// Incidents that `GET /api/v1/incidents` lists unless it is asked for another number.

@@ -30,8 +30,8 @@ use crate::{
     config::{Config, Secret, SourceKind},
     incident::Incident,
     metrics::{self, Metrics},
+    observation::Observation,
     pipeline::SignalStatus,
-    series::Observation,
     store::Store,
 };
 use error::Problem;

@@ -13,11 +13,11 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     config::{NotifyConfig, SourceConfig},
+    observation::Outcome,
     report::{
         self,
         story::{self, at},
     },
-    series::Outcome,
     store::{Batch, Sample},
 };
 

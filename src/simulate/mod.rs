@@ -3,9 +3,9 @@
 //! the Prometheus API through which all of it is seen. Nothing here knows of detection or
 //! diagnosis.
 //!
-//! Everything but `database`, `prometheus` and `play` is pure: time comes as an argument, chance from the
-//! seed, and only additions, multiplications, divisions and square roots are used on floats, so
-//! that the same seed gives the same life on every machine.
+//! Everything but `database`, `prometheus` and `play` is pure: time comes as an argument, chance
+//! from the seed, and only additions, multiplications, divisions and square roots are used on
+//! floats, so that the same seed gives the same life on every machine.
 
 pub mod chance;
 

@@ -1,5 +1,5 @@
-//! A night played into a database and a Prometheus: what the demo performs and its daemon watches. Knows
-//! no clock: the caller says how far to play.
+//! A night played into a database and a Prometheus: what the demo performs and its daemon watches.
+//! Knows no clock: the caller says how far to play.
 
 use std::collections::VecDeque;
 
@@ -33,8 +33,8 @@ pub struct Play {
 }
 
 impl Play {
-    /// Fills the empty database at `url` with the fleet of `settings` as it is when the night begins.
-    /// The night ends `tail` after the alerts of 22:20.
+    /// Fills the empty database at `url` with the fleet of `settings` as it is when the night
+    /// begins. The night ends `tail` after the alerts of 22:20.
     pub async fn begin(settings: Settings, url: &str, tail: TimeDelta) -> Result<Play> {
         let mut life = Life::new(settings, Night::start() - SCRAPED_BEFORE);
         let scraped = Scraped::default();

@@ -8,9 +8,9 @@ use expect_test::expect;
 use super::*;
 use crate::{
     incident::Incident,
+    observation::{Observation, Outcome, Reading},
     pipeline::{self, Pipeline, State},
     report::story::{self, at},
-    series::{Observation, Outcome, Reading},
 };
 
 fn url(directory: &tempfile::TempDir) -> Secret {

@@ -1,5 +1,5 @@
-//! `headwater run` as a child process, asked from outside as its users ask it: by HTTP, and by `/proc`
-//! for what it costs.
+//! `headwater run` as a child process, asked from outside as its users ask it: by HTTP, and by
+//! `/proc` for what it costs.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -1,6 +1,6 @@
-//! What stands around the daemon in the acceptance test: a fleet that lives in PostgreSQL, the delta
-//! service's metrics in a Prometheus, an Alertmanager with its pager, and a recorder of what the daemon
-//! posts. What is expected of the daemon is in the test.
+//! What stands around the daemon in the acceptance test: a fleet that lives in PostgreSQL, the
+//! delta service's metrics in a Prometheus, an Alertmanager with its pager, and a recorder of what
+//! the daemon posts. What is expected of the daemon is in the test.
 
 use std::{
     collections::BTreeMap,

@@ -11,8 +11,9 @@ use std::{path::Path, time::Duration};
 
 use headwater::{
     config::{Secret, SourceConfig, SourceKind},
+    observation::{Failure, Observation, Outcome, Reading},
     sample::Source,
-    series::{Failure, Observation, Outcome, Reading, Time},
+    series::Time,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 

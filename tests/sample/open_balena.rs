@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use headwater::{
     config::{Secret, SourceKind},
     fleet::{CohortKey, Flows},
+    observation::FailureReason,
     sample::GRANTS,
-    series::FailureReason,
 };
 use sqlx::{Connection, postgres::PgConnection};
 

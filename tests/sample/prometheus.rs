@@ -8,11 +8,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::post};
-use headwater::{
-    config::SourceKind,
-    sample::Source,
-    series::{FailureReason, Time},
-};
+use headwater::{config::SourceKind, observation::FailureReason, sample::Source, series::Time};
 use tokio::{net::TcpListener, task::JoinSet};
 use url::Url;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use headwater::{
     clock::Clock,
     config::{Secret, SourceConfig, SourceKind},
+    observation::{FailureReason, Observation, Outcome},
     sample::{Source, run},
-    series::{FailureReason, Observation, Outcome, Time},
+    series::Time,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

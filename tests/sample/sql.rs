@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use headwater::{
     config::{Secret, SourceKind},
+    observation::FailureReason,
     sample::Source,
-    series::FailureReason,
 };
 
 use super::{SHORT_INTERVAL, assert_contains, at, failure, reading, source, sqlite};

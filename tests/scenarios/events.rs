@@ -1,4 +1,5 @@
-//! What must be found: the cause is right, it comes soon, as one incident, and nobody is told twice.
+//! What must be found: the cause is right, it comes soon, as one incident, and nobody is told
+//! twice.
 
 use chrono::TimeDelta;
 use headwater::{
@@ -164,8 +165,8 @@ fn report(played: &[Played]) {
 
 fn play_all(settings: &[Setting], events: &[Event]) {
     let cases = settings.iter().flat_map(|setting| events.iter().map(|event| (*setting, *event)));
-    // Eight owners, a few more in each batch, after two samples of history: the declared prior cannot
-    // tell that from eight owners at work.
+    // Eight owners, a few more in each batch, after two samples of history: the declared prior
+    // cannot tell that from eight owners at work.
     let cases = cases.filter(|(setting, event)| {
         setting.shape != SMALL || setting.warm_up > 2 || *event != Event::UnpinInTwentieths
     });

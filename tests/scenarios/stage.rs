@@ -1,5 +1,5 @@
-//! A simulated life before the pipeline, as two samplers would deliver it: the fleet's cohorts, and a
-//! few seconds later what Prometheus says. Keeps what came of it. Judges nothing.
+//! A simulated life before the pipeline, as two samplers would deliver it: the fleet's cohorts, and
+//! a few seconds later what Prometheus says. Keeps what came of it. Judges nothing.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,9 @@ use std::{
 use chrono::TimeDelta;
 use headwater::{
     incident::{Cause, Incident, Severity},
+    observation::{Failure, FailureReason, Observation, Outcome, Reading},
     pipeline::{Pipeline, Settings as PipelineSettings, State},
-    series::{Failure, FailureReason, Observation, Outcome, Reading, Time},
+    series::Time,
     simulate::{
         Settings,
         acts::Act,
@@ -263,8 +264,8 @@ pub(super) fn largest_application(fleet: &Fleet) -> i64 {
     largest.expect("there are applications").id
 }
 
-/// A recording as `headwater export` gives it: rows of one source each. `merged` joins each fleet row
-/// with the metrics row after it.
+/// A recording as `headwater export` gives it: rows of one source each. `merged` joins each fleet
+/// row with the metrics row after it.
 pub(super) fn write_recording(
     rows: &[(Time, BTreeMap<String, f64>)],
     columns: impl Fn(&str) -> bool,

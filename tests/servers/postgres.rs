@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one's own: a fresh cluster in a temporary directory, started on a free port
-//! and removed on drop. Knows nothing of the fleet's tables.
+//! A PostgreSQL server of one's own: a fresh cluster in a temporary directory, started on a free
+//! port and removed on drop. Knows nothing of the fleet's tables.
 
 use std::{
     fs,
@@ -13,7 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long a server may take from its start to its first answer, and to its end, on a busy machine.
+/// How long a server may take from its start to its first answer, and to its end, on a busy
+/// machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether a server is ready, or gone.
@@ -26,8 +27,8 @@ const START_ATTEMPTS_MAX: u32 = 5;
 const DIRECTORY_LENGTH_MAX: usize = 50;
 
 /// A running server. Its superuser is `postgres`, everybody is trusted, `pg_stat_statements` is
-/// preloaded and part of every database. Keep it in a variable of the test, not in a static: statics
-/// are never dropped, and the server would stay.
+/// preloaded and part of every database. Keep it in a variable of the test, not in a static:
+/// statics are never dropped, and the server would stay.
 pub(crate) struct Postgres {
     child: Child,
     port: u16,
@@ -36,8 +37,9 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server with further `settings` (`"max_connections=20"`), which win over ours. `None`
-    /// if PostgreSQL is not installed, which is said on standard error, and is a failure under `CI`.
+    /// Starts a server with further `settings` (`"max_connections=20"`), which win over ours.
+    /// `None` if PostgreSQL is not installed, which is said on standard error, and is a failure
+    /// under `CI`.
     pub(crate) fn start(settings: &[&str]) -> Option<Postgres> {
         let Some(binaries) = binaries() else {
             let missing = "PostgreSQL's initdb and postgres are neither in PATH nor in \
@@ -83,8 +85,8 @@ impl Postgres {
         self.psql_in("postgres", sql)
     }
 
-    /// Runs statements in `database` as superuser and returns their rows: a line each, columns parted
-    /// by `|`, no headings. Panics with the server's words if one fails.
+    /// Runs statements in `database` as superuser and returns their rows: a line each, columns
+    /// parted by `|`, no headings. Panics with the server's words if one fails.
     pub(crate) fn psql_in(&self, database: &str, sql: &str) -> String {
         let output = self.psql_output(database, sql);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -93,8 +95,8 @@ impl Postgres {
     }
 
     /// Cuts the server off and starts it again as a standby that hears of no primary. It replays
-    /// what it had logged since its start and stands still at the last commit that reached the disk:
-    /// make one with `SET synchronous_commit = on`.
+    /// what it had logged since its start and stands still at the last commit that reached the
+    /// disk: make one with `SET synchronous_commit = on`.
     pub(crate) fn become_standby(&mut self) {
         self.stop();
         let signal = self.directory.path().join("data/standby.signal");
@@ -124,8 +126,8 @@ impl Postgres {
     }
 
     fn stop(&mut self) {
-        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared memory
-        // is released, which SIGKILL would not do.
+        // SIGQUIT is PostgreSQL's immediate shutdown: its children end with it and its shared
+        // memory is released, which SIGKILL would not do.
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").args(["-QUIT", &pid]).status();
         let deadline = Instant::now() + DEADLINE;
