@@ -24,13 +24,26 @@ const RATCHET: &[(&str, usize)] = &[];
 /// Modules that the pure core may know, by module. What is not listed here is shell and may know
 /// anything but what stands above it.
 const PURE_MODULES: &[(&str, &[&str])] = &[
-    ("series", &["series", "accounting", "fleet", "incident"]),
+    ("series", &["series"]),
     ("accounting", &["accounting", "series"]),
     ("fleet", &["fleet", "series"]),
     ("incident", &["incident", "series", "fleet"]),
+    ("observation", &["observation", "series", "fleet", "accounting"]),
     ("detect", &["detect", "series", "incident", "fleet", "accounting"]),
     ("diagnose", &["diagnose", "series", "incident", "fleet", "accounting"]),
-    ("pipeline", &["pipeline", "series", "incident", "fleet", "accounting", "detect", "diagnose"]),
+    (
+        "pipeline",
+        &[
+            "pipeline",
+            "series",
+            "incident",
+            "observation",
+            "fleet",
+            "accounting",
+            "detect",
+            "diagnose",
+        ],
+    ),
 ];
 
 /// What no other module may know: they stand at the top. `daemon` and `serve` are wired by
