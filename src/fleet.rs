@@ -255,7 +255,7 @@ pub struct Total {
 }
 
 impl Flows {
-    /// The flows from `before` to `now` (DESIGN section 3): net within an application, after taking
+    /// The flows from `before` to `now`: net within an application, after taking
     /// off devices that appeared or left. A device that changes application loses its pin on the
     /// way, so in the application it left, a fall of the pinned count up to the fall of the device
     /// count is departure, not unpinning.
@@ -294,7 +294,7 @@ impl Flows {
         total
     }
 
-    /// The flow signals of DESIGN section 3.
+    /// The flow signals of the catalogue, by name.
     pub fn signals(&self) -> BTreeMap<String, f64> {
         let added = self.total(|flow| flow.pins_added);
         let removed = self.total(|flow| flow.pins_removed);

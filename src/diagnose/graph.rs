@@ -49,7 +49,7 @@ const SAME_SNAPSHOT_S: i64 = 60;
 /// A configured edge states no delay: the longest of the declared ones.
 const USER_DELAY_S: i64 = 2 * POLL_S;
 
-/// DESIGN section 5, for an open-balena platform.
+/// What drives what on an open-balena platform.
 const EDGES: &[Edge] = &[
     each("pins_added", "devices_pinned", SAME_SNAPSHOT_S),
     each("pins_removed", "devices_pinned", SAME_SNAPSHOT_S),

@@ -10,11 +10,11 @@ use crate::{
     series::Time,
 };
 
-/// Samples missed in a row before anybody is told (DESIGN section 5).
+/// Samples missed in a row before anybody is told.
 const WARNING_SAMPLES: u32 = 3;
 /// Blindness that wakes somebody: the longer of this …
 const CRITICAL_S: f64 = 300.0;
-/// … and this many intervals (DESIGN section 5).
+/// … and this many intervals.
 const CRITICAL_INTERVALS: f64 = 10.0;
 
 impl Pipeline {

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The most affected applications that a page lists (DESIGN section 5).
+/// The most affected applications that a page lists.
 const AFFECTED_MAX: usize = 10;
 /// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
 const DECLARED_SHARE: f64 = 0.02;

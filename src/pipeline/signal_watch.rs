@@ -27,8 +27,7 @@ use crate::{
 const RECENT_S: i64 = 1_800;
 /// At most so many points of it.
 const RECENT_MAX: usize = 720;
-/// Samples for which a change of a measured signal must stay before it is an incident of its own
-/// (DESIGN section 4).
+/// Samples for which a change of a measured signal must stay before it is an incident of its own.
 const CONFIRMING_SAMPLES: u32 = 2;
 /// A budget of no warnings at all means one in a hundred years.
 const WARNING_EVERY_MAX_S: f64 = 100.0 * 12.0 * MONTH_S;
