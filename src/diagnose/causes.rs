@@ -353,6 +353,8 @@ pub fn unexplained(change: &Change, now: Time) -> CauseRecord {
         hms(change.onset_low),
         hms(change.onset_high),
     );
+    let next_step =
+        format!("Look at what feeds {signal}: nothing declared to drive it moved before it.");
     CauseRecord {
         cause: Cause::Unexplained,
         severity: Cause::Unexplained.severity(),
@@ -361,14 +363,12 @@ pub fn unexplained(change: &Change, now: Time) -> CauseRecord {
         detected_at: now,
         superseded_at: None,
         title,
-        description: format!("{summary}\n\nEvidence:\n- {statistic}\n"),
+        description: format!("Evidence:\n- {statistic}\n\nNext:\n- {next_step}\n"),
         summary,
         probability: 1.0,
         evidence: vec![Evidence { kind: "change".to_owned(), text: statistic }],
         blast_radius: BlastRadius::default(),
-        next_steps: vec![format!(
-            "Look at what feeds {signal}; it moved before anything else did."
-        )],
+        next_steps: vec![next_step],
     }
 }
 
@@ -405,12 +405,18 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
         count(i64::from(facts.missed)),
         quoted(facts.reason, 300),
     );
-    let unseen = if facts.is_fleet {
+    let unseen = if facts.last_good.is_none() {
+        "Unseen until it answers: everything that this source should give."
+    } else if facts.is_fleet {
         "Unseen meanwhile: mass_pin, mass_unpin, mass_repin, mass_retarget and every owner's act. This \
          says nothing about the fleet itself."
     } else {
         "Unseen meanwhile: the signals of this source; the fleet's causes are still watched."
     };
+    let next_steps = vec![
+        format!("Run `headwater check --connect` where the daemon runs: it samples {source} once."),
+        "Do not read the silence as good news.".to_owned(),
+    ];
     CauseRecord {
         cause: Cause::SamplingLost,
         severity: facts.severity,
@@ -419,16 +425,11 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
         detected_at: facts.now,
         superseded_at: None,
         title: format!("Headwater is blind: no samples of source {source}"),
-        description: format!("{summary}\n\n{unseen}\n"),
+        description: format!("{unseen}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
         summary,
         probability: 1.0,
         evidence: vec![Evidence { kind: "source".to_owned(), text: quoted(facts.reason, 300) }],
         blast_radius: BlastRadius::default(),
-        next_steps: vec![
-            format!(
-                "Run `headwater check --connect` where the daemon runs: it samples {source} once."
-            ),
-            "Do not read the silence as good news.".to_owned(),
-        ],
+        next_steps,
     }
 }
