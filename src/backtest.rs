@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cli::{BacktestOptions, OutputFormat},
     config::Config,
+    diagnose::texts::quoted,
     incident::{Change, Incident, Severity},
     observation::{Failure, FailureReason, Observation, Outcome, Reading},
     pipeline::{Pipeline, Settings, State, Step},
@@ -31,6 +32,8 @@ const OTHER: &str = "other";
 /// Spacing of a recording of one row, where none can be measured: the default interval.
 const INTERVAL_DEFAULT_S: f64 = 15.0;
 
+/// A signal's name on a terminal: any characters may stand in it.
+const NAME_CHARS_MAX: usize = 120;
 /// The part of its spacing after which a source's next sample is due.
 const DUE_SHARE: f64 = 0.75;
 
@@ -255,7 +258,11 @@ fn write_text(
             writeln!(
                 output,
                 "{time}  {} {} -> {} (score {:.1}, threshold {:.1})",
-                change.signal, change.before, change.after, change.score, change.threshold
+                quoted(&change.signal, NAME_CHARS_MAX),
+                change.before,
+                change.after,
+                change.score,
+                change.threshold
             )?;
         }
     }
@@ -268,7 +275,11 @@ fn write_text(
         for symptom in &incident.symptoms {
             let percent = symptom.explained * 100.0;
             let onset = report::time_text(symptom.onset);
-            writeln!(output, "{onset}    symptom   {} ({percent:.0} % explained)", symptom.signal)?;
+            writeln!(
+                output,
+                "{onset}    symptom   {} ({percent:.0} % explained)",
+                quoted(&symptom.signal, NAME_CHARS_MAX)
+            )?;
         }
         if let Some(at) = incident.resolved_at {
             writeln!(output, "{}    resolved", report::time_text(at))?;

@@ -353,11 +353,13 @@ fn application_flow(
     let left = was.devices() as i64 - (is.devices() - appeared) as i64;
     let removed = (loss - moved - left.max(0)).max(0);
     let arrived = (-left).max(0) as u64;
+    // Devices that are not new came back or from elsewhere, and brought the pins that they had.
+    let came = if appeared_is_known { arrived as i64 } else { 0 };
     let to_running =
         is.pinned_to_running() as i64 - appeared_to_running as i64 - was.pinned_to_running() as i64;
     ApplicationFlow {
         organization: if is.cohorts.is_empty() { was.organization } else { is.organization },
-        pins_added: (gain - moved) as u64,
+        pins_added: (gain - moved - came).max(0) as u64,
         pins_removed: removed as u64,
         pins_moved: moved as u64,
         pinned_to_running_gained: to_running.max(0) as u64,

@@ -13,7 +13,7 @@ use crate::{
     incident::{Incident, Severity},
     metrics::Metrics,
     observation::{Observation, Outcome},
-    pipeline::{Pipeline, SignalStatus, Step},
+    pipeline::{CLOCK_STEP, Pipeline, SignalStatus, Step},
     serve::Command,
     store::{Batch, Sample, Store},
 };
@@ -128,12 +128,16 @@ impl Keeper {
 
     fn take(&mut self, step: Step, observation: &Observation, turn: &mut Turn) {
         for irregularity in &step.irregularities {
-            debug!(kind = irregularity.kind, "{}", irregularity.message);
+            if irregularity.kind == CLOCK_STEP {
+                warn!("{}", irregularity.message);
+            } else {
+                debug!(kind = irregularity.kind, "{}", irregularity.message);
+            }
         }
         for incident in &step.incidents {
             tell(incident, observation);
         }
-        self.metrics.incidents(&step.incidents);
+        self.show_incidents(&step.incidents);
         let mut samples = Vec::new();
         if !step.values.is_empty() {
             let source = observation.source.clone();
@@ -144,6 +148,12 @@ impl Keeper {
         if dropped > 0 {
             warn!(dropped, "the store fails and more is waiting than fits: the oldest is dropped");
         }
+    }
+
+    /// Every open incident, with those that have just ended.
+    fn show_incidents(&self, touched: &[Incident]) {
+        let ended = touched.iter().filter(|incident| !incident.is_open());
+        self.metrics.incidents(self.pipeline.incidents().into_iter().chain(ended));
     }
 
     fn command(&mut self, command: Command, turn: &mut Turn) {
@@ -157,7 +167,7 @@ impl Keeper {
         };
         if let Some(incident) = &incident {
             info!(incident = incident.id, "closed by an operator");
-            self.metrics.incidents([incident]);
+            self.show_incidents(std::slice::from_ref(incident));
             let incidents = vec![incident.clone()];
             turn.batch.absorb(Batch { incidents, ..Batch::default() });
         }

@@ -302,18 +302,18 @@ impl OwnerFacts {
     pub fn record(&self) -> CauseRecord {
         let cause = self.kind.owner_cause();
         let devices = counted(self.blast_radius.devices, "device", "devices");
-        let applications = self.blast_radius.applications.unwrap_or(1);
-        let place = match (&self.application, applications) {
-            (Some(name), 1) => format!("application {}", quoted(name, 60)),
-            (None, 1) => "one application".to_owned(),
-            (_, many) => counted(many, "application", "applications"),
+        let place = match (&self.application, self.blast_radius.applications) {
+            (Some(name), Some(1)) => format!(" of application {}", quoted(name, 60)),
+            (None, Some(1)) => " of one application".to_owned(),
+            (_, Some(many)) => format!(" of {}", counted(many, "application", "applications")),
+            (_, None) => String::new(),
         };
         let what = match self.kind {
-            FlowKind::Added => format!("{devices} of {place} were pinned by their owner"),
-            FlowKind::Moved => format!("{devices} of {place} were pinned elsewhere by their owner"),
-            FlowKind::Removed => format!("{devices} of {place} were unpinned by their owner"),
+            FlowKind::Added => format!("{devices}{place} were pinned by their owner"),
+            FlowKind::Moved => format!("{devices}{place} were pinned elsewhere by their owner"),
+            FlowKind::Removed => format!("{devices}{place} were unpinned by their owner"),
             FlowKind::Retargeted => {
-                format!("{place} got another target release; {devices} became pending")
+                format!("a new target release{place}; {devices} became pending")
             }
         };
         let summary = format!("{what} between {} and {} UTC.", hms(self.since), hms(self.at));
@@ -353,8 +353,7 @@ pub fn unexplained(change: &Change, now: Time) -> CauseRecord {
         hms(change.onset_low),
         hms(change.onset_high),
     );
-    let next_step =
-        format!("Look at what feeds {signal}: nothing declared to drive it moved before it.");
+    let next_step = format!("Look at what feeds {signal}.");
     CauseRecord {
         cause: Cause::Unexplained,
         severity: Cause::Unexplained.severity(),

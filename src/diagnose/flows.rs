@@ -18,7 +18,7 @@ use crate::{
 
 /// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that
 /// touch a few organisations each is seen as well. About an hour at the default interval.
-const WINDOW_SAMPLES_MAX: usize = 256;
+pub const WINDOW_SAMPLES_MAX: usize = 256;
 
 /// The quantities that can be mass-changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

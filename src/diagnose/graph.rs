@@ -45,6 +45,8 @@ const fn learned(parent: &'static str, child: &'static str, delay_max_s: i64) ->
 /// Devices poll for their target at least every 15 minutes by default, so that what they ask for
 /// follows within this, and jobs wait behind one another for as long again.
 const POLL_S: i64 = 900;
+/// Values beyond this are left out: their squares, summed, would not stay finite.
+const VALUE_MAX: f64 = 1e140;
 const SAME_SNAPSHOT_S: i64 = 60;
 /// A configured edge states no delay: the longest of the declared ones.
 const USER_DELAY_S: i64 = 2 * POLL_S;
@@ -159,7 +161,10 @@ impl Graph {
             settings.drives.iter().map(move |child| (parent.as_str(), child.as_str()))
         });
         for (parent, child) in declared.chain(configured) {
-            if let (Some(x), Some(y)) = (values.get(parent), values.get(child)) {
+            if let (Some(x), Some(y)) = (values.get(parent), values.get(child))
+                && x.abs() < VALUE_MAX
+                && y.abs() < VALUE_MAX
+            {
                 self.slopes.entry(edge_key(parent, child)).or_default().observe(*x, *y);
             }
         }

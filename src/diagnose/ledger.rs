@@ -101,6 +101,8 @@ pub struct Claim<'a> {
     pub devices: u64,
     /// The column that changed, as the statement would name it.
     pub column: &'a str,
+    /// It is a column of `device`, whose rows the ledger counts.
+    pub is_of_device: bool,
     /// The last sample at which nothing had changed yet.
     pub quiet_at: Time,
     /// The first sample of the new regime.
@@ -185,10 +187,17 @@ impl Ledger {
         }
         let window: Vec<&Entry> =
             self.entries.iter().filter(|entry| entry.at >= claim.quiet_at).collect();
-        self.account_statements(claim, &window, &mut account);
-        account_table(claim, &window, &mut account);
+        if claim.is_of_device {
+            self.account_statements(claim, &window, &mut account);
+            account_table(claim, &window, &mut account);
+        } else {
+            let unread = "the writer is not named: statements on application are not read";
+            push(&mut account, "missing", unread.to_owned());
+        }
         self.account_migrations(claim, &window, &mut account);
-        self.account_writers(claim, &mut account);
+        if claim.is_of_device {
+            self.account_writers(claim, &mut account);
+        }
         account
     }
 
@@ -348,8 +357,10 @@ impl Found<'_> {
         push(account, "statement", text);
         let verb = if self.names_column { "ran" } else { "may have run" };
         let statement = quoted(self.text, STATEMENT_IN_SUMMARY_MAX);
-        account.by_whom =
-            Some(format!("role {} {verb} {statement} ({} rows)", self.role, count(self.rows)));
+        // Without the column in its text it is a guess, and a guess accuses nobody.
+        account.by_whom = self
+            .names_column
+            .then(|| format!("role {} {verb} {statement} ({} rows)", self.role, count(self.rows)));
     }
 }
 

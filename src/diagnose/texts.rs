@@ -5,7 +5,12 @@ use crate::series::Time;
 
 /// `147,773`.
 pub fn count(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
+    let digits = grouped(number.unsigned_abs());
+    if number < 0 { format!("-{digits}") } else { digits }
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -13,12 +18,12 @@ pub fn count(number: i64) -> String {
         }
         grouped.push(digit);
     }
-    if number < 0 { format!("-{grouped}") } else { grouped }
+    grouped
 }
 
 /// `1 device`, `2 devices`.
 pub fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number as i64), if number == 1 { one } else { many })
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
 /// `22:16:00`.
@@ -43,10 +48,16 @@ pub fn quoted(text: &str, max: usize) -> String {
 
 /// A level with no more digits than it needs: `21,000`, `0.25`.
 pub fn level(value: f64) -> String {
+    if value.abs() >= 1e18 {
+        return format!("{value:e}");
+    }
     if value.abs() >= 100.0 || value == value.trunc() {
         return count(value.round() as i64);
     }
-    let rounded = format!("{value:.3}");
+    // Three significant digits.
+    let magnitude = value.abs().log10().floor() as i32;
+    let decimals = (2 - magnitude).clamp(0, 12) as usize;
+    let rounded = format!("{value:.decimals$}");
     rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -63,6 +74,7 @@ mod tests {
         assert_eq!(counted(2_000, "device", "devices"), "2,000 devices");
         assert_eq!(level(21_000.4), "21,000");
         assert_eq!(level(0.25), "0.25");
+        assert_eq!((level(0.000_4), level(1e200)), ("0.0004".to_owned(), "1e200".to_owned()));
     }
 
     #[test]

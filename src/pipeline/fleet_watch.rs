@@ -29,8 +29,11 @@ impl Pipeline {
             let Some(sample) = self.flow_sample(kind, intake, before) else { continue };
             let circumstances = self.circumstances(kind, &sample, intake, before);
             self.show_bound(kind, &sample, circumstances);
-            if self.mass_watch_index(kind).is_some() {
-                continue;
+            if let Some(index) = self.mass_watch_index(kind) {
+                if !self.is_another(index, kind, &sample, intake) {
+                    continue;
+                }
+                self.give_way(index, intake);
             }
             let history = self.state.flows.entry(kind).or_default();
             match history.judge(&sample, circumstances) {
@@ -40,6 +43,7 @@ impl Pipeline {
             }
         }
         self.open_mass(platform_wide, intake, before);
+        self.inherited = None;
         self.follow_mass(intake, before);
     }
 

@@ -7,14 +7,18 @@ use chrono::TimeDelta;
 
 use crate::{
     accounting,
+    diagnose::flows::FlowHistory,
     fleet::{Flows, Snapshot},
     observation::{Observation, Outcome, Reading},
-    pipeline::{Irregularity, Pipeline, Step, state::FleetSample},
+    pipeline::{CLOCK_STEP, Irregularity, Pipeline, Step, state::FleetSample},
     series::{Kind, Time},
 };
 
 /// A spacing beyond this many intervals is reported as a gap.
 const GAP_INTERVALS: f64 = 2.5;
+
+/// So many samples in a row that are older than the latest one mean that the clock was set back.
+const CLOCK_STEP_SAMPLES: u32 = 3;
 
 /// A sample as the later stages see it.
 #[derive(Clone, Debug)]
@@ -41,6 +45,7 @@ pub(super) struct Cohorts {
 impl Pipeline {
     /// Whether an observation is news: later than the latest of its source.
     pub(super) fn admit(&mut self, observation: &Observation, step: &mut Step) -> bool {
+        self.notice_clock_step(observation, step);
         let source = self.state.sources.entry(observation.source.clone()).or_default();
         let at = observation.at;
         if let Some(latest) = source.latest_at {
@@ -62,6 +67,29 @@ impl Pipeline {
         }
         self.advance(&observation.source, observation);
         true
+    }
+
+    /// A clock that was set back makes every sample older than the latest one. A late row is alone;
+    /// when it is followed by more, the time is taken as it is, and watching begins anew.
+    fn notice_clock_step(&mut self, observation: &Observation, step: &mut Step) {
+        let name = &observation.source;
+        let source = self.state.sources.entry(name.clone()).or_default();
+        let older = source.latest_at.is_some_and(|latest| observation.at < latest);
+        source.behind = if older { source.behind + 1 } else { 0 };
+        if source.behind < CLOCK_STEP_SAMPLES {
+            return;
+        }
+        (source.behind, source.latest_at, source.first_missed) = (0, None, None);
+        if source.is_fleet {
+            (self.state.fleet, self.state.snapshot) = (None, None);
+            self.state.flows.values_mut().for_each(FlowHistory::clear_recent);
+        }
+        self.state.signals.retain(|_, watched| watched.source != *name);
+        let message = format!(
+            "{name}: the clock was set back to {}; what its signals had shown is forgotten",
+            observation.at
+        );
+        step.irregularities.push(Irregularity { kind: CLOCK_STEP, message });
     }
 
     fn advance(&mut self, name: &str, observation: &Observation) {

@@ -7,10 +7,10 @@ use crate::{
     diagnose::{
         causes::{MassFacts, Precursor},
         displacement::Displacement,
-        flows::{FlowKind, FlowSample, Platform},
+        flows::{FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
-    incident::{Affected, BlastRadius, Cause, Evidence},
+    incident::{Affected, BlastRadius, Cause, CauseRecord, Evidence},
     pipeline::{
         Pipeline, Subject,
         intake::Intake,
@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Intervals without more of it after which a cause that comes again is another event: the longest
+/// window in which batches are added up.
+const QUIET_SPELL_INTERVALS: f64 = WINDOW_SAMPLES_MAX as f64;
 /// The most affected applications that a page lists.
 const AFFECTED_MAX: usize = 10;
 /// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
@@ -46,6 +49,43 @@ impl Pipeline {
         )
     }
 
+    /// Whether a platform-wide flow during an incident is another event and not a part of it: more of
+    /// its current cause after a quiet spell or a way back, or a cause that it has had before (whose
+    /// alert is out and would not be told again).
+    pub(super) fn is_another(
+        &self,
+        index: usize,
+        kind: FlowKind,
+        sample: &FlowSample,
+        intake: &Intake,
+    ) -> bool {
+        let watch = &self.state.watches[index];
+        let (Subject::Mass(mass), Some(breadth)) = (&watch.subject, sample.breadth()) else {
+            return false;
+        };
+        if breadth <= mass.bound || mass.companion == Some(kind) {
+            return false;
+        }
+        if kind == mass.kind {
+            let spell_s = self.settings.interval_s * QUIET_SPELL_INTERVALS;
+            let quiet = (intake.at - mass.moved_at).as_seconds_f64() > spell_s;
+            return quiet || mass.recovering;
+        }
+        let had = |record: &CauseRecord| record.cause == kind.mass_cause();
+        watch.incident.causes.iter().any(had) && self.goes_beyond(mass, kind, mass.bound, intake)
+    }
+
+    /// Ends an incident that another of its kind follows. Where everybody stood before it is where they
+    /// stood before the next one too.
+    pub(super) fn give_way(&mut self, index: usize, intake: &Intake) {
+        let incident = &mut self.state.watches[index].incident;
+        incident.note(intake.at, "It happens again: the next incident goes on from here.");
+        if let Subject::Mass(mass) = &self.state.watches[index].subject {
+            self.inherited = Some((mass.displacement.clone(), mass.pinned_before.clone()));
+        }
+        self.resolve(index, intake.at);
+    }
+
     /// Opens the incident of a platform-wide flow.
     pub(super) fn begin_mass(&mut self, recognised: Recognised<'_>, kinds: &[FlowKind]) {
         let Recognised { kind, sample, platform, intake, before } = recognised;
@@ -65,6 +105,9 @@ impl Pipeline {
             Displacement::since(quiet, pinned_total.map(|count| count - earlier_total));
         if let Some(snapshot) = quiet {
             displacement.correct(&owner_flows(snapshot, &earlier));
+        }
+        if let Some((before_all, pinned_before_all)) = self.inherited.take() {
+            (displacement, pinned_before) = (before_all, pinned_before_all);
         }
         let bound = platform.bound.organizations;
         let affected = platform.breadth.max(1);
@@ -289,6 +332,7 @@ impl Pipeline {
         self.state.ledger.account(Claim {
             devices: mass.amount,
             column: mass.kind.column(),
+            is_of_device: mass.kind != FlowKind::Retargeted,
             quiet_at: mass.quiet_at,
             onset,
             now: intake.at,

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    diagnose::displacement::Displacement,
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
     series::{SignalSettings, Time},
@@ -23,6 +24,8 @@ use crate::{
 pub use state::{STATE_VERSION, State};
 use state::{Subject, Watch};
 
+/// The irregularity that a person should hear of.
+pub const CLOCK_STEP: &str = "clock_step";
 /// A month of the budgets, in seconds.
 const MONTH_S: f64 = 30.0 * 86_400.0;
 
@@ -59,7 +62,7 @@ pub struct Step {
 /// Something wrong with the input that was handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Irregularity {
-    /// `gap`, `duplicate`, `out_of_order`, `counter_reset`, `not_finite`.
+    /// `gap`, `clock_step`, `duplicate`, `out_of_order`, `counter_reset`, `not_finite`.
     pub kind: &'static str,
     /// In words.
     pub message: String,
@@ -103,12 +106,14 @@ pub struct Pipeline {
     state: State,
     /// Incidents that this step opened or altered, by id, as they were left.
     touched: BTreeMap<String, Incident>,
+    /// Within a step: where owners stood before an incident that another one follows.
+    inherited: Option<(Displacement, BTreeMap<i64, u64>)>,
 }
 
 impl Pipeline {
     /// A pipeline that continues from `state` (`State::default()` for a first start).
     pub fn new(settings: Settings, state: State) -> Pipeline {
-        Pipeline { settings, state, touched: BTreeMap::new() }
+        Pipeline { settings, state, touched: BTreeMap::new(), inherited: None }
     }
 
     /// Takes one observation. Deterministic: the same observations give the same steps.

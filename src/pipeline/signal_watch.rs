@@ -27,6 +27,8 @@ use crate::{
 const RECENT_S: i64 = 1_800;
 /// At most so many points of it.
 const RECENT_MAX: usize = 720;
+/// How long a change may take to come back before its level is the new normal: a day.
+const HOMEWARD_MAX_S: i64 = 86_400;
 /// Samples for which a change of a measured signal must stay before it is an incident of its own.
 const CONFIRMING_SAMPLES: u32 = 2;
 /// A budget of no warnings at all means one in a hundred years.
@@ -180,7 +182,9 @@ impl Pipeline {
             });
             Some((signal.clone(), change.clone(), due))
         });
-        let changed: Vec<_> = changed.collect();
+        let mut changed: Vec<_> = changed.collect();
+        // What moved first is upstream of what moved later.
+        changed.sort_by_key(|(_, change, _)| change.onset);
         self.attach_departures(intake);
         for (signal, change, due) in changed {
             let latest = self.state.signals.get(&signal).and_then(|watched| watched.status.value);
@@ -241,6 +245,13 @@ impl Pipeline {
             }
         }
         let Some((index, symptom)) = found else { return false };
+        let known = symptom.map(|symptom| &self.state.watches[index].incident.symptoms[symptom]);
+        let later =
+            known.is_some_and(|known| now.onset - known.onset > TimeDelta::seconds(RECENT_S));
+        if later && self.explain(signal, now).is_none() {
+            // It had come back, and moves again with nothing to drive it.
+            return false;
+        }
         if let (Some(symptom), true) = (symptom, fresh) {
             let known = &self.state.watches[index].incident.symptoms[symptom];
             if (now.after - known.before).abs() > (known.after - known.before).abs() {
@@ -436,7 +447,8 @@ impl Pipeline {
         });
         let patience = TimeDelta::seconds(if is_exact(signal) { 0 } else { RECENT_S });
         let Some(watched) = self.state.signals.get_mut(signal) else { return };
-        if !own && watched.suspect.is_none() && at - change.detected_at >= patience {
+        let settled = watched.suspect.is_none() && at - change.detected_at >= patience;
+        if !own && settled && (is_exact(signal) || !is_homeward(watched, change, at)) {
             watched.detector.rebase();
         }
     }
@@ -454,6 +466,17 @@ impl Pipeline {
             self.resolve(index, at);
         }
     }
+}
+
+/// Whether a change is on its way back: nearer to where it was than it has been of late, by more than
+/// ordinary values differ. Such a way may take hours, but not days.
+fn is_homeward(watched: &WatchedSignal, change: &Change, at: Time) -> bool {
+    let away = |value: f64| (value - change.before).abs();
+    let status = &watched.status;
+    let band = status.expected_high.zip(status.expected).map_or(0.0, |(high, mean)| high - mean);
+    let farthest = watched.recent.iter().map(|(_, value)| away(*value)).fold(0.0, f64::max);
+    let nearer = status.value.is_some_and(|value| farthest - away(value) > band);
+    nearer && at - change.detected_at < TimeDelta::seconds(HOMEWARD_MAX_S)
 }
 
 /// A value outside its band, dated at its sample.
@@ -519,7 +542,15 @@ fn largest_move(recent: &VecDeque<(Time, f64)>, until: Time) -> Option<Moved> {
             high = Extreme::at(point);
         }
     }
-    largest
+    largest.map(|found| Moved { onset: half_way(recent, found), ..found })
+}
+
+/// When a move had made half of its way: a level that stood for long before it left is not a move.
+fn half_way(recent: &VecDeque<(Time, f64)>, found: Moved) -> Time {
+    let half = (found.after - found.before).abs() / 2.0;
+    let mut since = recent.iter().skip_while(|(at, _)| *at < found.onset);
+    let crossing = since.find(|(_, value)| (value - found.before).abs() >= half);
+    crossing.map_or(found.onset, |(at, _)| *at)
 }
 
 /// An extreme from which a move may have begun.

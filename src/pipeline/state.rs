@@ -94,6 +94,9 @@ pub(super) struct SourceState {
     pub(super) last_good: Option<Time>,
     pub(super) first_missed: Option<Time>,
     pub(super) missed: u32,
+    /// Samples in a row that were older than the latest one.
+    #[serde(default)]
+    pub(super) behind: u32,
     /// It has delivered fleet signals.
     pub(super) is_fleet: bool,
 }

@@ -1,4 +1,6 @@
-//! The pipeline on small hand-made stories; the large ones are in `tests/scenarios.rs`.
+//! The pipeline on small hand-made stories; the large ones are in `tests/scenarios/`.
+
+mod repeats;
 
 use std::collections::BTreeMap;
 

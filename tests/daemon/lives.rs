@@ -143,6 +143,7 @@ async fn a_crash_in_the_middle_loses_no_incident_and_pages_nobody_twice() {
         "headwater_incident_open{cause=\"mass_pin\",scope=\"platform\",severity=\"critical\"}";
     assert_eq!(daemon.metric(open).await, Some(1.0));
     daemon.samples("devices_pinned", 2).await;
+    assert_eq!(daemon.metric(open).await, Some(1.0), "samples later too");
     fleet.act(Act::UnpinEverything).await;
     let after = daemon.incident(&["mass_pin", "mass_unpin"]).await;
     assert_eq!(after["id"], before["id"]);

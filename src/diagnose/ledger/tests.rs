@@ -14,7 +14,15 @@ fn at(second: i64) -> Time {
 
 fn claim(devices: u64, now: Time) -> Claim<'static> {
     let (quiet_at, onset) = (at(15), at(30));
-    Claim { devices, column: "is pinned on-release", quiet_at, onset, now, interval_s: 15.0 }
+    Claim {
+        devices,
+        column: "is pinned on-release",
+        is_of_device: true,
+        quiet_at,
+        onset,
+        now,
+        interval_s: 15.0,
+    }
 }
 
 /// Readings in which one statement has written so many rows, and the table so many, in all.
