@@ -350,6 +350,7 @@ async fn the_shipped_configuration_mutes_the_symptoms_of_a_cause_and_nothing_els
         ("OtherQueueLong", json!({ "fleet": "other", "fleet_symptom": "true" })),
         ("NobodysQueueLong", json!({ "fleet_symptom": "true" })),
         ("DiskFull", json!({ "fleet": "test" })),
+        ("HeadwaterSourceDown", json!({ "source": "fleet" })),
         ("HeadwaterSourceStale", json!({ "source": "fleet" })),
         ("HeadwaterIncidentOpen", json!({ "cause": "mass_unpin" })),
     ] {
@@ -378,7 +379,7 @@ async fn the_shipped_configuration_mutes_the_symptoms_of_a_cause_and_nothing_els
     daemon.store(vec![quiet.clone(), cause.clone()]);
     assert_eq!(muted(&["HeadwaterIncidentOpen", "QueueLong"]).await, 2);
     daemon.store(vec![quiet, cause, blind]);
-    let all = ["HeadwaterIncidentOpen", "HeadwaterSourceStale", "QueueLong"];
+    let all = ["HeadwaterIncidentOpen", "HeadwaterSourceDown", "QueueLong"];
     assert_eq!(muted(&all).await, 3);
     daemon.stop().await;
 }

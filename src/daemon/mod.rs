@@ -122,9 +122,6 @@ pub async fn run(
         let sending = notify(notifier, store.clone(), unsaved_seen.clone(), woken.clone(), stop);
         tasks.notifier("notifier", sending);
     }
-    if config.notify.alertmanager.is_empty() {
-        warn!("nobody is notified: `notify.alertmanager` names no Alertmanager");
-    }
     let mut keeper =
         Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
     // A history that is slow to come must not keep the daemon from ending.
@@ -162,6 +159,9 @@ fn notifiers(
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<alertmanager::Sender>> {
+    if config.notify.alertmanager.is_empty() {
+        warn!("nobody is notified: `notify.alertmanager` names no Alertmanager");
+    }
     let (posted, pending) = (Arc::clone(metrics), Arc::clone(metrics));
     let hooks = alertmanager::Hooks::new(
         move |outcome| posted.notified(alertmanager::NOTIFIER, outcome.label()),

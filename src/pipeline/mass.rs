@@ -49,9 +49,9 @@ impl Pipeline {
         )
     }
 
-    /// Whether a platform-wide flow during an incident is another event and not a part of it: more of
-    /// its current cause after a quiet spell or a way back, or a cause that it has had before (whose
-    /// alert is out and would not be told again).
+    /// Whether a platform-wide flow during an incident is another event and not a part of it: more
+    /// of its current cause after a quiet spell or a way back, or a cause that it has had before
+    /// (whose alert is out and would not be told again).
     pub(super) fn is_another(
         &self,
         index: usize,
@@ -75,8 +75,8 @@ impl Pipeline {
         watch.incident.causes.iter().any(had) && self.goes_beyond(mass, kind, mass.bound, intake)
     }
 
-    /// Ends an incident that another of its kind follows. Where everybody stood before it is where they
-    /// stood before the next one too.
+    /// Ends an incident that another of its kind follows. Where everybody stood before it is where
+    /// they stood before the next one too.
     pub(super) fn give_way(&mut self, index: usize, intake: &Intake) {
         let incident = &mut self.state.watches[index].incident;
         incident.note(intake.at, "It happens again: the next incident goes on from here.");

@@ -468,8 +468,8 @@ impl Pipeline {
     }
 }
 
-/// Whether a change is on its way back: nearer to where it was than it has been of late, by more than
-/// ordinary values differ. Such a way may take hours, but not days.
+/// Whether a change is on its way back: nearer to where it was than it has been of late, by more
+/// than ordinary values differ. Such a way may take hours, but not days.
 fn is_homeward(watched: &WatchedSignal, change: &Change, at: Time) -> bool {
     let away = |value: f64| (value - change.before).abs();
     let status = &watched.status;

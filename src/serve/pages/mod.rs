@@ -36,8 +36,13 @@ const INCIDENTS_MAX: u32 = 200;
 
 pub(super) async fn overview(State(state): State<AppState>) -> Response {
     let now = state.clock.now();
-    match state.store.incidents(INCIDENTS_MAX).await {
-        Ok(incidents) => {
+    let newest = state.store.incidents(INCIDENTS_MAX).await;
+    let open = state.store.active_incidents(now).await;
+    match newest.and_then(|newest| Ok((newest, open?))) {
+        Ok((mut incidents, open)) => {
+            // An open one counts however much has been recorded since.
+            let newest: Vec<String> = incidents.iter().map(|one| one.id.clone()).collect();
+            incidents.extend(open.into_iter().filter(|one| !newest.contains(&one.id)));
             let signals = state.signals.borrow().clone();
             let overview = overview::Overview {
                 incidents: &incidents,
