@@ -1,11 +1,16 @@
 //! Nouns that every stage shares: time, and signals with their catalogue.
 //! No arithmetic on values (that is `detect`), no knowledge of where a value came from (`sample`).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// An instant, always in UTC. Nothing below the shell asks for the current one.
 pub type Time = DateTime<Utc>;
+
+/// A length of so many seconds, to the millisecond, as times are kept.
+pub fn seconds(length_s: f64) -> TimeDelta {
+    TimeDelta::milliseconds((length_s * 1e3) as i64)
+}
 
 /// How a signal's samples are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     },
     fleet::{ApplicationFlow, Flows},
     incident::Cause,
-    series::Time,
+    series::{Time, seconds},
 };
 
 /// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that
@@ -305,7 +304,7 @@ impl FlowHistory {
 
     fn forget_old(&mut self, at: Time, interval_s: f64) {
         let horizon_s = interval_s * WINDOW_SAMPLES_MAX as f64;
-        let horizon = at - TimeDelta::milliseconds((horizon_s * 1e3) as i64);
+        let horizon = at - seconds(horizon_s);
         while self.recent.front().is_some_and(|old| old.at <= horizon) {
             self.recent.pop_front();
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnose::flows::FlowKind,
-    series::{SignalSettings, Time},
+    series::{SignalSettings, Time, seconds},
 };
 
 /// How much of the child a change of the parent brings.
@@ -266,7 +266,7 @@ fn edge_key(parent: &str, child: &str) -> String {
 /// An effect never precedes its cause, but two sources are not sampled at one instant: an interval
 /// of grace.
 fn follows(effect: Time, cause: Time, delay_max_s: i64, interval_s: f64) -> bool {
-    let interval = TimeDelta::milliseconds((interval_s * 1e3) as i64);
+    let interval = seconds(interval_s);
     effect + interval >= cause && effect - cause <= TimeDelta::seconds(delay_max_s) + interval
 }
 

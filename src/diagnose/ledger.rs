@@ -15,7 +15,7 @@ use crate::{
     accounting::{Migration, OpenWriter, Reading, TableCounters},
     diagnose::texts::{count, counted, hms, quoted},
     incident::Evidence,
-    series::Time,
+    series::{Time, seconds},
 };
 
 /// Readings kept: an hour at the default interval. An older write cannot be told from ordinary
@@ -367,7 +367,7 @@ impl Found<'_> {
 /// How long after a write its counters, and a migration's own count, may still be on their way.
 pub fn counters_delay_max(interval_s: f64) -> TimeDelta {
     let patience_s = (LATE_COUNTERS_S as f64).max(2.0 * interval_s);
-    TimeDelta::milliseconds((patience_s * 1e3) as i64)
+    seconds(patience_s)
 }
 
 fn nobody(claim: Claim<'_>) -> String {

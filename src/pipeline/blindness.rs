@@ -1,13 +1,11 @@
 //! Sources without samples: the daemon's own blindness, told apart from anything the fleet does.
 
-use chrono::TimeDelta;
-
 use crate::{
     diagnose::causes::{LostFacts, sampling_lost},
     incident::{Cause, Severity},
     observation::Failure,
     pipeline::{Pipeline, Subject},
-    series::Time,
+    series::{Time, seconds},
 };
 
 /// Samples missed in a row before anybody is told.
@@ -26,7 +24,7 @@ impl Pipeline {
         let blind_since = source.last_good.unwrap_or(first_missed);
         let blind = at - blind_since;
         let limit_s = CRITICAL_S.max(CRITICAL_INTERVALS * self.settings.interval_s);
-        let critical = blind >= TimeDelta::milliseconds((limit_s * 1e3) as i64);
+        let critical = blind >= seconds(limit_s);
         let severity = if critical { Severity::Critical } else { Severity::Warning };
         let open = self
             .state

@@ -20,7 +20,7 @@ use crate::{
         intake::Intake,
         state::{Suspect, WatchedSignal},
     },
-    series::{Direction, Kind, Time, built_in},
+    series::{Direction, Kind, Time, built_in, seconds},
 };
 
 /// How far back a driving signal's movement is remembered: the longest path of the declared graph.
@@ -288,7 +288,7 @@ impl Pipeline {
 
     /// How every driving signal moved of late, up to an effect's onset.
     fn moved(&self, effect_onset: Time) -> BTreeMap<String, Moved> {
-        let until = effect_onset + TimeDelta::milliseconds((self.settings.interval_s * 1e3) as i64);
+        let until = effect_onset + seconds(self.settings.interval_s);
         let mut moved = BTreeMap::new();
         for (signal, watched) in &self.state.signals {
             let scale = counts_per_interval(signal, self.settings.interval_s);
@@ -326,7 +326,7 @@ impl Pipeline {
         at: Time,
     ) -> bool {
         let Some(explanation) = explanation else { return false };
-        let interval = TimeDelta::milliseconds((self.settings.interval_s * 1e3) as i64);
+        let interval = seconds(self.settings.interval_s);
         let fits = |index: &usize| {
             let watch = &self.state.watches[*index];
             let onset = watch.incident.first().onset;
@@ -338,15 +338,7 @@ impl Pipeline {
         let Some(&index) = order.first() else { return false };
         let verb = if change.direction == Direction::Up { "rises" } else { "falls" };
         let incident = &mut self.state.watches[index].incident;
-        incident.symptoms.push(Symptom {
-            signal: signal.to_owned(),
-            onset: change.onset,
-            direction: change.direction,
-            before: now.before,
-            after: now.after,
-            explained: explanation.share,
-            explanation: explanation.text.clone(),
-        });
+        incident.symptoms.push(symptom(change, now, Some(explanation)));
         incident.note(at, format!("{signal} {verb}, as a symptom: {}.", explanation.text));
         let id = incident.id.clone();
         self.touch(index);
@@ -405,18 +397,7 @@ impl Pipeline {
             return;
         };
         let incident = &mut self.state.watches[index].incident;
-        incident.symptoms.push(Symptom {
-            signal: signal.to_owned(),
-            onset: change.onset,
-            direction: change.direction,
-            before: now.before,
-            after: now.after,
-            explained: share,
-            explanation: explanation.map_or_else(
-                || "it moved at about the same time; nothing is declared to drive it".to_owned(),
-                |explanation| explanation.text.clone(),
-            ),
-        });
+        incident.symptoms.push(symptom(change, now, explanation));
         incident.note(at, format!("{signal} moved too."));
         self.touch(index);
     }
@@ -493,6 +474,22 @@ fn departure(signal: &str, at: Time, before: f64, after: f64) -> Change {
         after,
         score: 0.0,
         threshold: 0.0,
+    }
+}
+
+/// A change as a symptom of an incident, with what explains it.
+fn symptom(change: &Change, now: Moved, explanation: Option<&Explanation>) -> Symptom {
+    Symptom {
+        signal: change.signal.clone(),
+        onset: change.onset,
+        direction: change.direction,
+        before: now.before,
+        after: now.after,
+        explained: explanation.map_or(0.0, |explanation| explanation.share),
+        explanation: explanation.map_or_else(
+            || "it moved at about the same time; nothing is declared to drive it".to_owned(),
+            |explanation| explanation.text.clone(),
+        ),
     }
 }
 
