@@ -112,4 +112,6 @@ pub struct SignalSettings {
     pub direction: Option<Direction>,
     /// Smaller changes do not matter, in the signal's unit.
     pub min_change: Option<f64>,
+    /// Smaller changes do not matter, as a share of the level before.
+    pub min_change_relative: Option<f64>,
 }

@@ -86,6 +86,7 @@ fn the_pipeline_learns_of_signals_and_sources() {
         drives: vec!["b".to_owned(), "delta_queue".to_owned()],
         direction: Some(Direction::Down),
         min_change: Some(2.5),
+        min_change_relative: None,
     };
     assert_eq!(settings.signals["a"], expected);
 }

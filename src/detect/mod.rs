@@ -15,7 +15,7 @@
 //! Every change is called a shift. A slow ramp is found (a shift is the best level fit to it) but
 //! not told from a shift: at the moment of an alarm the two are seldom distinguishable.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -83,11 +83,47 @@ pub struct Settings {
     pub direction: Option<Direction>,
     /// Smaller changes do not matter, in the signal's unit.
     pub min_change: Option<f64>,
+    /// Smaller changes do not matter, as a share of the level before (0.05 is 5 %).
+    pub min_change_relative: Option<f64>,
     /// Read from rows: a lone leap is real. Otherwise an alarm that returns within two samples is a
     /// point.
     pub exact: bool,
     /// Seconds between two samples.
     pub interval_s: f64,
+}
+
+impl Settings {
+    /// The least change that matters to a signal at this level.
+    fn least_change(&self, level: f64) -> Option<f64> {
+        let relative = self.min_change_relative.map(|share| share * level.abs());
+        self.min_change.into_iter().chain(relative).reduce(f64::max)
+    }
+}
+
+/// Where a threshold comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// There is none yet.
+    Nowhere,
+    /// The theory of N(0,1) innovations, at the budget.
+    Theory,
+    /// The extremes of the signal's own history, of so many blocks.
+    History {
+        /// Blocks of history whose maxima are kept.
+        blocks: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Nowhere => f.write_str("none yet"),
+            Origin::Theory => f.write_str("theory for N(0,1) at the budget"),
+            Origin::History { blocks } => {
+                write!(f, "extremes of its own history, {blocks} blocks")
+            }
+        }
+    }
 }
 
 /// What one sample means.
@@ -104,8 +140,11 @@ pub struct Verdict {
     pub score: f64,
     /// What the score must exceed. `None` while nothing can alarm yet.
     pub threshold: Option<f64>,
-    /// Where the threshold comes from, in words.
-    pub threshold_origin: String,
+    /// Where the threshold comes from.
+    pub threshold_origin: Origin,
+    /// How new this sample is, in 0..1, where 0.5 is the threshold: 0 while nothing can alarm. A
+    /// change that is open has been told already: only what differs from it is new.
+    pub anomaly: f64,
     /// Samples that the signal's history holds.
     pub samples: u64,
     /// What cannot be seen yet, and for how long.
@@ -186,6 +225,7 @@ impl Detector {
         self.up.push(innovation, at, expected.level);
         self.down.push(-innovation, at, expected.level);
         let mut verdict = self.verdict(&expected, limit);
+        verdict.anomaly = anomaly(self.strongest(settings.direction).0, limit.threshold);
         match self.open.take() {
             Some(open) => self.step_open(settings, open, at, value, &mut verdict),
             None => self.step_quiet(settings, signal, &expected, at, value, &mut verdict),
@@ -306,7 +346,7 @@ impl Detector {
         let onset = best.onset?;
         let after = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
         let size = (after - onset.level).abs();
-        if settings.min_change.is_some_and(|least| size < least) {
+        if settings.least_change(onset.level).is_some_and(|least| size < least) {
             return None;
         }
         let (onset_low, onset_high) =
@@ -430,9 +470,9 @@ impl Detector {
 
     fn verdict(&self, expected: &Expectation, limit: Limit) -> Verdict {
         let origin = if limit.from_history {
-            format!("extremes of its own history, {} blocks", self.history.blocks())
+            Origin::History { blocks: self.history.blocks() }
         } else {
-            "theory for N(0,1) at the budget".to_owned()
+            Origin::Theory
         };
         Verdict {
             expected: Some(expected.value),
@@ -441,6 +481,7 @@ impl Detector {
             score: 0.0,
             threshold: Some(limit.threshold),
             threshold_origin: origin,
+            anomaly: 0.0,
             samples: 0,
             cold: None,
             change: None,
@@ -466,7 +507,8 @@ impl Detector {
             expected_high: None,
             score: 0.0,
             threshold: None,
-            threshold_origin: "none yet".to_owned(),
+            threshold_origin: Origin::Nowhere,
+            anomaly: 0.0,
             samples,
             cold,
             change: None,
@@ -481,6 +523,11 @@ impl Detector {
         let wait = duration(left, settings.interval_s);
         Some(format!("sees only leaps beyond {leap:.3} at their first sample; better in {wait}"))
     }
+}
+
+/// A score as a share of itself and its threshold: 0.5 where they are equal.
+fn anomaly(score: f64, threshold: f64) -> f64 {
+    score / (score + threshold)
 }
 
 fn opposite(direction: Direction) -> Direction {

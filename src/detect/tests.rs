@@ -18,6 +18,7 @@ fn settings(arl: f64) -> Settings {
         false_alarms_per_sample: 1.0 / arl,
         direction: None,
         min_change: None,
+        min_change_relative: None,
         exact: false,
         interval_s: INTERVAL_S as f64,
     }

@@ -110,6 +110,7 @@ impl Pipeline {
             false_alarms_per_sample: alpha,
             direction: configured.and_then(|settings| settings.direction),
             min_change: configured.and_then(|settings| settings.min_change),
+            min_change_relative: configured.and_then(|settings| settings.min_change_relative),
             exact: is_exact(signal),
             interval_s: self.settings.interval_s,
         };
@@ -133,7 +134,7 @@ impl Pipeline {
         status.expected_high = verdict.expected_high;
         status.score = threshold.map(|threshold| verdict.score / threshold);
         status.threshold = threshold;
-        status.threshold_origin = verdict.threshold_origin;
+        status.threshold_origin = verdict.threshold_origin.to_string();
         status.samples = verdict.samples;
         status.cold = verdict.cold;
         status.unexplained = Some(0.0);
