@@ -1,0 +1,99 @@
+//! A detector with its clock and its noise: the quiet part before a measurement, and the wait for
+//! an alarm after it.
+
+use chrono::{DateTime, TimeDelta};
+use headwater::{
+    detect::{Detector, Settings},
+    series::Time,
+};
+
+use super::noise::Source;
+
+/// Seconds between two samples.
+pub(crate) const INTERVAL_S: i64 = 15;
+
+/// A Monday at midnight, UTC: where every run begins.
+const BEGIN_UNIX_S: i64 = 1_704_067_200;
+
+/// No false alarm comes before a shift that is measured: one in as many samples.
+pub(crate) const ARL_SILENT: f64 = 1e9;
+
+/// The name of the signal.
+pub(crate) const SIGNAL: &str = "signal";
+
+/// The defaults of a measured signal, at a nominal average run length.
+pub(crate) fn settings(arl: f64) -> Settings {
+    Settings {
+        false_alarms_per_sample: 1.0 / arl,
+        direction: None,
+        min_change: None,
+        min_change_relative: None,
+        exact: false,
+        interval_s: INTERVAL_S as f64,
+    }
+}
+
+/// The time of a slot.
+pub(crate) fn time(slot: u64) -> Time {
+    let seconds = BEGIN_UNIX_S + INTERVAL_S * slot as i64;
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+/// A detector that watches a noise. A copy goes on by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    /// The detector.
+    pub(crate) detector: Detector,
+    /// Where its samples come from.
+    pub(crate) source: Source,
+    settings: Settings,
+}
+
+impl Watch {
+    /// A detector that has seen nothing, at a nominal average run length.
+    pub(crate) fn new(source: Source, arl: f64) -> Watch {
+        Watch { detector: Detector::new(), source, settings: settings(arl) }
+    }
+
+    /// From here on the budget is another.
+    pub(crate) fn set_arl(&mut self, arl: f64) {
+        self.settings = settings(arl);
+    }
+
+    /// Takes the next slot; `None` if it has no sample, else whether it raised an alarm.
+    fn step(&mut self, shift: f64) -> Option<bool> {
+        let at = time(self.source.slot());
+        let value = self.source.sample(shift)?;
+        Some(self.detector.step(&self.settings, SIGNAL, at, value).change.is_some())
+    }
+
+    /// Watches so many quiet samples. False alarms among them are accepted as the new normal, as a
+    /// person would.
+    pub(crate) fn quiet(&mut self, samples: u64) {
+        let mut seen = 0;
+        while seen < samples {
+            let alarm = self.step(0.0);
+            seen += u64::from(alarm.is_some());
+            if alarm == Some(true) {
+                self.detector.rebase();
+            }
+        }
+        if self.detector.in_change().is_some() {
+            self.detector.rebase();
+        }
+    }
+
+    /// Samples until the first alarm, the one that raised it included; `None` if `most` brought
+    /// none. `shift` is asked with the number of the sample, from 1.
+    pub(crate) fn until_alarm(&mut self, most: u64, shift: impl Fn(u64) -> f64) -> Option<u64> {
+        let mut seen = 0;
+        while seen < most {
+            match self.step(shift(seen + 1)) {
+                Some(true) => return Some(seen + 1),
+                Some(false) => seen += 1,
+                None => {}
+            }
+        }
+        None
+    }
+}
