@@ -10,16 +10,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::spread::{Histogram, SCALE_MIN, Stillness, StudentT};
+use super::{
+    level::Level,
+    season::Season,
+    spread::{Histogram, SCALE_MIN, Stillness, StudentT},
+};
 use crate::series::Time;
 
 /// Samples before the first prediction: enough for a median and a first scale that a fifth of bad
 /// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
 pub const WARM_UP_SAMPLES: usize = 24;
-
-/// The level forgets with this time constant: a quarter of a day at 15 s. Longer sees smaller
-/// shifts, shorter forgives drift and the daily season, which nothing here models yet.
-const LEVEL_MEMORY: f64 = 1_024.0;
 
 /// Scatter and autocorrelation forget with this one, a day and a half at 15 s: night and day count.
 const NOISE_MEMORY: u32 = 8_192;
@@ -47,6 +47,23 @@ const DECIMALS_MAX: u8 = 6;
 /// the rounding of whoever computed it.
 const CONTINUOUS_UNIT: f64 = 1e-9;
 
+/// Innovations count up to so many standard deviations for the skewness, lest one decide it.
+const SKEWNESS_REACH: f64 = 4.0;
+
+/// Skewness beyond this (an exponential distribution's) is not removed, and below it (a tenth of a
+/// standard deviation at five) there is none.
+const SKEWNESS_MAX: f64 = 2.0;
+const SKEWNESS_MIN: f64 = 0.025;
+
+/// For a season deviations count up to so many times what they count for the level.
+const SEASON_REACH: f64 = 8.0;
+
+/// At first the level's blocks are this part of what it rests on.
+const EARLY_BLOCKS: f64 = 16.0;
+
+/// Once a season is known, what was learned of the scatter without it counts as so many samples.
+const NOISE_AFTER_ADOPTION: f64 = 240.0;
+
 /// Gaps longer than this many intervals forget the previous deviation entirely.
 const GAP_INTERVALS_MAX: f64 = 1_000.0;
 
@@ -58,14 +75,18 @@ pub struct Baseline {
     /// Samples learned.
     samples: u64,
     last: Option<Last>,
-    level: f64,
-    /// Samples that the level is the mean of, in effect.
-    level_samples: f64,
+    level: Level,
+    season: Season,
+    /// Samples since which scatter and autocorrelation have been learned, in effect.
+    noise_samples: f64,
     /// Means of `d_t d_{t-1}` and of `d²`: their ratio is the autocorrelation.
     product: f64,
     square: f64,
     /// The autocorrelation that is removed.
     persistence: f64,
+    /// Mean cube of standardised innovations, and how much of it is removed.
+    cube: f64,
+    skewness: f64,
     /// The share of samples that repeat their predecessor.
     still: f64,
     /// Decimal places seen.
@@ -85,6 +106,8 @@ pub struct Baseline {
 struct Last {
     at: Time,
     value: f64,
+    /// What the season was.
+    season: f64,
 }
 
 /// What the next sample should be.
@@ -94,8 +117,10 @@ pub struct Expectation {
     pub value: f64,
     /// Half the width of the band in which ordinary values lie.
     pub band: f64,
-    /// The level to which the signal belongs, whatever the last deviation.
+    /// The level to which the signal belongs at this time, whatever the last deviation.
     pub level: f64,
+    /// What the season adds in it.
+    pub season: f64,
     /// By how much the scatter is wider than the fitted one: the level's own uncertainty, and gaps.
     widening: f64,
     /// What the previous deviation still counts for.
@@ -112,11 +137,14 @@ impl Default for Baseline {
             warm_up: Vec::with_capacity(WARM_UP_SAMPLES),
             samples: 0,
             last: None,
-            level: 0.0,
-            level_samples: 0.0,
+            level: Level::default(),
+            season: Season::default(),
+            noise_samples: 0.0,
             product: 0.0,
             square: 0.0,
             persistence: 0.0,
+            cube: 0.0,
+            skewness: 0.0,
             still: 0.0,
             decimals: 0,
             noise: Histogram::default(),
@@ -145,7 +173,7 @@ impl Baseline {
         self.note_decimals(value);
         self.warm_up.push(value);
         self.samples += 1;
-        self.last = Some(Last { at, value });
+        self.last = Some(Last { at, value, season: 0.0 });
         if self.is_warm() {
             let values = std::mem::take(&mut self.warm_up);
             self.learn_first(&values);
@@ -165,16 +193,17 @@ impl Baseline {
                 .map(move |value| (value - center).clamp(-reach, reach))
                 .collect::<Vec<_>>()
         };
-        self.level = middle + clipped(middle).iter().sum::<f64>() / count;
-        self.level_samples = count;
-        let deviations = clipped(self.level);
+        let level = middle + clipped(middle).iter().sum::<f64>() / count;
+        self.level.start(level, count);
+        self.noise_samples = count;
+        let deviations = clipped(level);
         let pairs = deviations.windows(2);
         self.product = pairs.map(|pair| pair[0] * pair[1]).sum::<f64>() / (count - 1.0);
         self.square = deviations.iter().map(|d| d * d).sum::<f64>() / count;
         self.persistence = self.estimate_persistence();
         let mut still = 0.0;
         for pair in values.windows(2) {
-            let expected = self.level + self.persistence * (pair[0] - self.level);
+            let expected = level + self.persistence * (pair[0] - level);
             self.noise.add(self.countable(pair[1] - expected));
             self.moves.add((pair[1] - pair[0]).abs());
             still += f64::from(u8::from(pair[1] == pair[0]));
@@ -187,36 +216,46 @@ impl Baseline {
     pub fn expect(&self, at: Time, interval_s: f64) -> Expectation {
         debug_assert!(self.is_warm());
         let steps = self.last.map_or(1.0, |last| intervals_between(last.at, at, interval_s));
-        let last = self.last.map_or(self.level, |last| last.value);
+        let adjacent = steps == 1.0;
         if self.still > STILL_SHARE {
+            let last = self.last.map_or_else(|| self.level.now(), |last| last.value);
             return Expectation {
                 value: last,
                 band: self.still_band,
                 level: last,
+                season: 0.0,
                 widening: 1.0,
                 persistence: 1.0,
                 still: true,
-                adjacent: steps == 1.0,
+                adjacent,
             };
         }
         let mut persistence = self.persistence;
-        let mut widening = 1.0 + 1.0 / self.level_samples;
-        if steps > 1.0 {
+        let mut widening = 1.0 + 1.0 / self.level.samples();
+        if !adjacent {
             // An autoregression seen every k-th time is one with φ^k and this much more scatter.
             persistence = self.persistence.powf(steps);
             let narrow = 1.0 - self.persistence * self.persistence;
             widening *= (1.0 - persistence * persistence) / narrow;
         }
-        let widening = widening.sqrt();
+        let widening = widening.sqrt() * self.season.scatter_at(at);
+        let season = self.season.at(at, interval_s);
+        let level = self.level.now() + season;
         Expectation {
-            value: self.level + persistence * (last - self.level),
+            value: level + persistence * self.last_deviation(),
             band: self.fitted.innovation(BAND_Z) * widening,
-            level: self.level,
+            level,
+            season,
             widening,
             persistence,
             still: false,
-            adjacent: steps == 1.0,
+            adjacent,
         }
+    }
+
+    /// How far the latest sample was from its level.
+    fn last_deviation(&self) -> f64 {
+        self.last.map_or(0.0, |last| last.value - last.season - self.level.now())
     }
 
     /// The innovation of `value`, as a standard normal one.
@@ -225,8 +264,20 @@ impl Baseline {
         if expected.still {
             self.stillness().standardise(innovation)
         } else {
-            self.fitted.standardise(innovation, expected.widening)
+            self.fitted.standardise(self.symmetric(innovation / expected.widening), 1.0)
         }
+    }
+
+    /// An innovation as it would be without skewness (Wilson and Hilferty, "The distribution of
+    /// chi-square", PNAS 17, 1931, in the standardised form of Pearson's type III): counts and
+    /// latencies reach further up than down.
+    fn symmetric(&self, innovation: f64) -> f64 {
+        if self.skewness == 0.0 {
+            return innovation;
+        }
+        let sigma = self.fitted.innovation(1.0);
+        let root = (1.0 + self.skewness / 2.0 * innovation / sigma).max(0.0).cbrt();
+        sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
     }
 
     /// The least leap that a single sample shows with this standard normal value.
@@ -234,7 +285,7 @@ impl Baseline {
         if self.still > STILL_SHARE {
             self.stillness().innovation(z)
         } else {
-            self.fitted.innovation(z) * (1.0 + 1.0 / self.level_samples).sqrt()
+            self.fitted.innovation(z) * (1.0 + 1.0 / self.level.samples()).sqrt()
         }
     }
 
@@ -258,64 +309,108 @@ impl Baseline {
         self.last.map(|last| last.value)
     }
 
-    /// Learns an ordinary sample's scatter, and gives its innovation back for `follow`.
-    pub fn learn(&mut self, expected: &Expectation, at: Time, value: f64) -> f64 {
+    /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is suspected,
+    /// its level. `true` when what was learned so far of the scatter's extremes holds no longer.
+    pub fn learn(
+        &mut self,
+        expected: &Expectation,
+        at: Time,
+        interval_s: f64,
+        value: f64,
+        follow: bool,
+    ) -> bool {
         self.note_decimals(value);
         self.samples += 1;
-        let last = self.last.map_or(value, |last| last.value);
-        self.moves.add((value - last).abs());
-        let memory = (self.samples as f64).min(f64::from(NOISE_MEMORY));
-        self.still += (f64::from(u8::from(value == last)) - self.still) / memory;
-        let ordinary = self.level + expected.persistence_of_noise(self) * (last - self.level);
-        let innovation = value - ordinary;
-        self.noise.add(self.countable(innovation / expected.widening));
+        self.noise_samples += 1.0;
+        let before = self.last.map_or(value, |last| last.value);
+        self.moves.add((value - before).abs());
+        let memory = self.noise_samples.min(f64::from(NOISE_MEMORY));
+        self.still += (f64::from(u8::from(value == before)) - self.still) / memory;
+        let deviation = self.last_deviation();
+        let season = if expected.still { self.season.at(at, interval_s) } else { expected.season };
+        let now = value - season - self.level.now();
+        let innovation = now - expected.persistence_of_noise(self) * deviation;
+        let narrow = innovation / expected.widening;
+        self.learn_skewness(narrow, memory);
+        let size = self.countable(self.symmetric(narrow));
+        self.noise.add(size);
         if expected.adjacent {
-            self.learn_persistence(last - self.level, value - self.level, memory);
+            self.learn_persistence(deviation, now, memory);
         }
-        self.last = Some(Last { at, value });
+        let wide = size.max(self.scale_min()) * expected.widening;
+        let clipped = |reach: f64| value - (now.abs() - reach).max(0.0).copysign(now);
+        let ordinary = clipped(self.reach());
+        // A season that is not known yet looks like a deviation.
+        let seasonal = clipped(SEASON_REACH * self.reach());
+        let sigma = self.fitted.innovation(1.0) / (1.0 - self.persistence);
+        let progress = self.season.observe(at, interval_s, seasonal, sigma * sigma, wide.ln());
+        if follow {
+            self.level.observe(ordinary - season);
+        }
+        let early = f64::from(self.level.pending()) >= self.level.samples() / EARLY_BLOCKS;
+        if progress.part_ended || early {
+            self.level.close_block();
+        }
+        if let Some(level) = progress.level {
+            self.level.start(level, NOISE_AFTER_ADOPTION);
+            self.noise_samples = self.noise_samples.min(NOISE_AFTER_ADOPTION);
+            self.noise.limit(NOISE_AFTER_ADOPTION as u32);
+        }
+        let season = self.season.at(at, interval_s);
+        self.last = Some(Last { at, value, season });
         if self.samples >= self.fit_at {
             self.fit();
         }
-        innovation
+        progress.level.is_some()
+    }
+
+    /// Deviations from the level count up to here.
+    fn reach(&self) -> f64 {
+        CLIP_SCALES * self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt()
     }
 
     fn learn_persistence(&mut self, before: f64, now: f64, memory: f64) {
-        let ordinary = self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt();
-        let reach = CLIP_SCALES * ordinary;
+        let reach = self.reach();
         let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
         self.product += (before * now - self.product) / memory;
         self.square += (f64::midpoint(before * before, now * now) - self.square) / memory;
     }
 
-    /// Lets the level follow an innovation: the mean of what is left after the autocorrelation, a
-    /// running one at first (whose innovations are exactly white: Brown, Durbin and Evans 1975), a
-    /// fading one later.
-    pub fn follow(&mut self, expected: &Expectation, innovation: f64) {
-        self.level_samples = (self.level_samples + 1.0).min(LEVEL_MEMORY);
-        let persistence = expected.persistence_of_noise(self);
-        let gain = (1.0 / (self.level_samples * (1.0 - persistence))).min(0.5);
-        let reach = CLIP_SCALES * self.fitted.scale * expected.widening;
-        self.level += gain * innovation.clamp(-reach, reach);
+    fn learn_skewness(&mut self, innovation: f64, memory: f64) {
+        let standard = innovation / self.fitted.innovation(1.0);
+        let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
+        self.cube += (clipped.powi(3) - self.cube) / memory;
     }
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
-    pub fn pass(&mut self, at: Time, value: f64) {
-        self.last = Some(Last { at, value });
+    pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
+        let season = self.season.at(at, interval_s);
+        self.last = Some(Last { at, value, season });
+        self.level.discard_blocks();
     }
 
-    /// Sets the level: back to what it was before a change, or to a new normal, then the mean of
-    /// `samples` (`None`: as well known as before).
-    pub fn set_level(&mut self, level: f64, samples: Option<f64>) {
-        self.level = level;
-        if let Some(samples) = samples {
-            self.level_samples = samples.clamp(1.0, LEVEL_MEMORY);
-        }
+    /// What the signal should be at this time if it is on its level.
+    pub fn level_at(&self, at: Time, interval_s: f64) -> f64 {
+        self.level.now() + self.season.at(at, interval_s)
+    }
+
+    /// Unlearns what was learned since a change: the level as it was expected then.
+    pub fn unlearn(&mut self, onset: Time, interval_s: f64, level: f64) {
+        let by = level - self.level_at(onset, interval_s);
+        self.level.shift(by);
+    }
+
+    /// A new normal: the mean of so many samples, without the season.
+    pub fn rebase(&mut self, level: f64, samples: f64) {
+        self.season.shift_level(level - self.level.now());
+        self.level.restart(level, samples);
     }
 
     fn fit(&mut self) {
         self.noise.limit(NOISE_MEMORY);
         self.moves.limit(MOVES_MEMORY);
         self.persistence = self.estimate_persistence();
+        self.skewness = self.estimate_skewness();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         self.still_band = self.stillness().innovation(BAND_Z);
         self.fit_at = self.samples + (self.samples / 8).clamp(4, 128);
@@ -328,11 +423,21 @@ impl Baseline {
         if self.square <= SCALE_MIN {
             return 0.0;
         }
-        let count = (self.samples as f64).min(f64::from(NOISE_MEMORY));
+        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
         let raw = (self.product / self.square).clamp(-1.0, 1.0);
         let unbiased = (raw + (1.0 + 3.0 * raw) / count).clamp(-1.0, 1.0);
         let error = ((1.0 - unbiased * unbiased) / count).sqrt();
-        (unbiased + error).clamp(0.0, PERSISTENCE_MAX)
+        let chance = believed(unbiased / error, count);
+        (chance * (unbiased + error)).clamp(0.0, PERSISTENCE_MAX)
+    }
+
+    /// The skewness that is removed: none unless it is believed. Its standard error is √(6/n) for
+    /// normal values.
+    fn estimate_skewness(&self) -> f64 {
+        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
+        let chance = believed(self.cube / (6.0 / count).sqrt(), count);
+        let skewness = (chance * self.cube).clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
+        if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness }
     }
 
     fn stillness(&self) -> Stillness<'_> {
@@ -343,7 +448,7 @@ impl Baseline {
     /// the last decimal place; for a continuous signal a billionth of its level.
     fn unit(&self) -> f64 {
         if self.decimals > DECIMALS_MAX {
-            return (self.level.abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
+            return (self.level.now().abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
         }
         10f64.powi(-i32::from(self.decimals))
     }
@@ -370,6 +475,13 @@ impl Baseline {
             self.decimals += 1;
         }
     }
+}
+
+/// How likely it is that an estimate of so many standard errors is of something, not of nothing, when
+/// both are as likely beforehand (Schwarz, "Estimating the dimension of a model", Annals of Statistics
+/// 6, 1978).
+fn believed(errors: f64, count: f64) -> f64 {
+    1.0 / (1.0 + count.sqrt() * (-errors * errors / 2.0).exp())
 }
 
 /// The ordinary distance from the level.

@@ -27,7 +27,10 @@ use crate::{
 
 pub mod baseline;
 pub mod focus;
+pub mod level;
 pub mod open;
+pub mod profile;
+pub mod season;
 pub mod spread;
 pub mod threshold;
 
@@ -173,24 +176,26 @@ pub struct Detector {
 
 /// A sample that is still remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "(Time, f64, f32)", from = "(Time, f64, f32)")]
+#[serde(into = "(Time, f64, f64, f32)", from = "(Time, f64, f64, f32)")]
 struct Recent {
     at: Time,
     value: f64,
+    /// What of the value is the time of day's and week's.
+    season: f64,
     /// Standardised; single precision is plenty for an onset's interval.
     innovation: f32,
 }
 
 // Without field names the stored state is a fifth shorter.
-impl From<Recent> for (Time, f64, f32) {
-    fn from(sample: Recent) -> (Time, f64, f32) {
-        (sample.at, sample.value, sample.innovation)
+impl From<Recent> for (Time, f64, f64, f32) {
+    fn from(sample: Recent) -> (Time, f64, f64, f32) {
+        (sample.at, sample.value, sample.season, sample.innovation)
     }
 }
 
-impl From<(Time, f64, f32)> for Recent {
-    fn from((at, value, innovation): (Time, f64, f32)) -> Recent {
-        Recent { at, value, innovation }
+impl From<(Time, f64, f64, f32)> for Recent {
+    fn from((at, value, season, innovation): (Time, f64, f64, f32)) -> Recent {
+        Recent { at, value, season, innovation }
     }
 }
 
@@ -214,14 +219,14 @@ impl Detector {
         debug_assert!(self.recent.back().is_none_or(|last| last.at < at), "time goes on: {signal}");
         let value = value.clamp(-VALUE_MAX, VALUE_MAX);
         if !self.baseline.is_warm() {
-            self.remember(at, value, 0.0);
+            self.remember(at, value, 0.0, 0.0);
             self.baseline.warm_up(at, value);
             return self.cold_verdict(settings);
         }
         let limit = self.limit(settings.false_alarms_per_sample);
         let expected = self.baseline.expect(at, settings.interval_s);
         let innovation = self.baseline.standardise(&expected, value);
-        self.remember(at, value, innovation);
+        self.remember(at, value, expected.season, innovation);
         self.up.push(innovation, at, expected.level);
         self.down.push(-innovation, at, expected.level);
         let mut verdict = self.verdict(&expected, limit);
@@ -241,9 +246,9 @@ impl Detector {
             return;
         }
         let since = self.open.take().map(|open| open.change.onset);
-        let values = self.values_since(since, REBASE_SAMPLES);
+        let values = self.deseasoned_since(since);
         if let Some(level) = mean(&values) {
-            self.baseline.set_level(level, Some(values.len() as f64));
+            self.baseline.rebase(level, values.len() as f64);
         }
         self.restart_test();
     }
@@ -268,13 +273,15 @@ impl Detector {
         let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
         let alarm = self.alarm(settings, signal, at, direction, verdict);
         let Some((change, level)) = alarm else {
-            let innovation = self.baseline.learn(expected, at, value);
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
-            if significant || !suspicious {
-                self.baseline.follow(expected, innovation);
-            }
-            if significant {
+            let follow = significant || !suspicious;
+            if self.baseline.learn(expected, at, settings.interval_s, value, follow) {
+                // The season is known now: the test begins anew, and so do its extremes.
+                self.restart_test();
+                self.history = History::default();
+                self.limit = None;
+            } else if significant {
                 // Real, and smaller than matters: the test begins anew, lest it tell the same for
                 // ever. The baseline follows slowly, so that many small steps still add up to a
                 // change.
@@ -286,8 +293,8 @@ impl Detector {
             return;
         };
         // What was learned since the onset is unlearned.
-        self.baseline.set_level(level, None);
-        self.baseline.pass(at, value);
+        self.baseline.unlearn(change.onset, settings.interval_s, level);
+        self.baseline.pass(at, settings.interval_s, value);
         self.raise(change, verdict);
     }
 
@@ -301,13 +308,18 @@ impl Detector {
         verdict: &mut Verdict,
     ) {
         let ordinary = self.baseline.ordinary();
+        let normal = if ordinary.scatter.is_some() {
+            self.baseline.level_at(at, settings.interval_s)
+        } else {
+            open.change.before
+        };
         verdict.score = open.change.score;
-        verdict.expected = Some(open.change.before);
-        verdict.expected_low = Some(open.change.before - ordinary.band);
-        verdict.expected_high = Some(open.change.before + ordinary.band);
-        let previous = self.baseline.last_value().unwrap_or(value);
-        self.baseline.pass(at, value);
-        if open.has_returned(&ordinary, previous, value) {
+        verdict.expected = Some(normal);
+        verdict.expected_low = Some(normal - ordinary.band);
+        verdict.expected_high = Some(normal + ordinary.band);
+        let distance = value - normal;
+        self.baseline.pass(at, settings.interval_s, value);
+        if open.has_returned(&ordinary, distance) {
             self.restart_test();
             if !settings.exact && open.samples <= POINT_SAMPLES {
                 open.change.kind = ChangeKind::Point;
@@ -316,7 +328,7 @@ impl Detector {
             return;
         }
         let opposite = opposite(open.change.direction);
-        let distance = (value - open.change.before) * sign(opposite);
+        let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
         if wanted && distance > ordinary.band {
             let score = self.test(opposite).best().score;
@@ -441,11 +453,20 @@ impl Detector {
             .collect()
     }
 
-    fn remember(&mut self, at: Time, value: f64, innovation: f64) {
+    /// The same without the season, at most as many as make a new normal.
+    fn deseasoned_since(&self, since: Option<Time>) -> Vec<f64> {
+        let latest = self.recent.iter().rev().take(REBASE_SAMPLES);
+        latest
+            .take_while(|sample| since.is_none_or(|since| since <= sample.at))
+            .map(|sample| sample.value - sample.season)
+            .collect()
+    }
+
+    fn remember(&mut self, at: Time, value: f64, season: f64, innovation: f64) {
         if self.recent.len() == RECENT_SAMPLES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { at, value, innovation: innovation as f32 });
+        self.recent.push_back(Recent { at, value, season, innovation: innovation as f32 });
     }
 
     /// The threshold for a budget: by theory, or by history where that asks for more.

@@ -22,25 +22,28 @@ pub struct Open {
     pub samples: u64,
     /// Log-likelihood ratio of the old level against the new one, never below zero.
     return_log_odds: f64,
+    /// The latest sample's distance from the old level.
+    last: f64,
 }
 
 impl Open {
     /// A change that was raised at this sample.
     pub fn new(change: Change) -> Open {
-        Open { change, samples: 0, return_log_odds: 0.0 }
+        let last = change.after - change.before;
+        Open { change, samples: 0, return_log_odds: 0.0, last }
     }
 
     /// Takes one more sample. A signal that stands still has returned when it is in its band again.
     /// One that moves must also weigh against the change in a sequential test of the two levels
     /// (Page's), as a small shift never leaves the band.
-    pub fn has_returned(&mut self, ordinary: &Ordinary, previous: f64, value: f64) -> bool {
+    /// `distance` is the sample's from where the signal would be without the change.
+    pub fn has_returned(&mut self, ordinary: &Ordinary, distance: f64) -> bool {
         self.samples += 1;
-        let distance = value - self.change.before;
+        let last = std::mem::replace(&mut self.last, distance);
         let in_band = distance.abs() <= ordinary.band;
         let Some(scatter) = ordinary.scatter else { return in_band };
         let sigmas = |size: f64| (size / scatter.sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
         let shift = self.change.after - self.change.before;
-        let last = previous - self.change.before;
         // If the sample belongs to the new level, and if to the old one. The previous sample
         // belonged to the new level still, unless the evidence already says otherwise.
         let stayed = sigmas(distance - shift - scatter.persistence * (last - shift));

@@ -60,17 +60,41 @@ pub fn theory(per_sample: f64) -> f64 {
     threshold
 }
 
+/// The maximum of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "i32", from = "i32")]
+struct Maximum {
+    /// In hundredths, rounded up: all the precision that a tail has, in a state that is stored with
+    /// every batch.
+    hundredths: i32,
+    /// An alarm ended the block: it would have gone further, nobody knows how far.
+    censored: bool,
+}
+
+// Negative numbers are the censored ones.
+impl From<Maximum> for i32 {
+    fn from(maximum: Maximum) -> i32 {
+        if maximum.censored { -1 - maximum.hundredths } else { maximum.hundredths }
+    }
+}
+
+impl From<i32> for Maximum {
+    fn from(number: i32) -> Maximum {
+        let censored = number < 0;
+        Maximum { hundredths: if censored { -1 - number } else { number }, censored }
+    }
+}
+
 /// Maxima of the statistic over blocks of the signal's own quiet history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// Of finished blocks, oldest first, in hundredths, rounded up: all the precision that a tail
-    /// has, in a state that is stored with every batch.
-    maxima: Vec<u32>,
+    /// Of finished blocks, oldest first.
+    maxima: Vec<Maximum>,
     /// Samples of a block.
     block_samples: u64,
     /// Samples in the unfinished block, and their maximum.
     pending_samples: u64,
-    pending_maximum: u32,
+    pending_maximum: i32,
 }
 
 impl Default for History {
@@ -88,28 +112,32 @@ impl History {
     /// Takes the statistic of one quiet sample; `true` when that finished a block.
     pub fn observe(&mut self, score: f64) -> bool {
         self.pending_samples += 1;
-        self.pending_maximum = self.pending_maximum.max((score * HUNDREDTHS).ceil() as u32);
+        self.pending_maximum = self.pending_maximum.max((score * HUNDREDTHS).ceil() as i32);
         if self.pending_samples < self.block_samples {
             return false;
         }
-        self.maxima.push(self.pending_maximum);
+        self.close(false);
+        true
+    }
+
+    fn close(&mut self, censored: bool) {
+        self.maxima.push(Maximum { hundredths: self.pending_maximum, censored });
         self.pending_samples = 0;
         self.pending_maximum = 0;
         if self.maxima.len() == BLOCKS_MAX {
             self.maxima = self.maxima.chunks(2).map(|pair| pair[0].max(pair[1])).collect();
             self.block_samples *= 2;
         }
-        true
     }
 
-    /// Ends the unfinished block with an alarm. How far the statistic would have gone without it
-    /// nobody knows; an exponential tail forgets where it is, so its mean excess is added. An alarm
-    /// counts thus whatever it meant: history that left its own alarms out would promise ever more
-    /// of them. One real change among many quiet blocks alters little, and a signal that alarms
-    /// time and again needs ever more to do so.
+    /// Ends the unfinished block with an alarm at this threshold. How far the statistic would have
+    /// gone without it nobody knows: the maximum is censored. An alarm counts thus whatever it
+    /// meant: history that left its own alarms out would promise ever more of them. One real change
+    /// among many quiet blocks alters little, and a signal that alarms time and again needs ever
+    /// more to do so.
     pub fn alarm(&mut self, threshold: f64) {
-        self.pending_samples = self.block_samples;
-        self.observe(threshold + 1.0);
+        self.pending_maximum = self.pending_maximum.max((threshold * HUNDREDTHS).ceil() as i32);
+        self.close(true);
     }
 
     /// Finished blocks.
@@ -119,7 +147,8 @@ impl History {
 
     /// The threshold that a sample exceeds with the given chance, by peaks over threshold: the
     /// excesses of block maxima over their upper quartile are exponential, their mean β has an
-    /// inverse-gamma prior around the theoretical 1, and the threshold is a quantile of the
+    /// inverse-gamma prior around the theoretical 1, censored ones count for how far they came only
+    /// (the maximum-likelihood estimate under censoring), and the threshold is a quantile of the
     /// *predictive* distribution `P(excess > x) = (1 + x / (k β))^−k`. Its tail is the heavier the
     /// fewer excesses k there are: that prices a short history. `None` while there is too little of
     /// it.
@@ -128,18 +157,20 @@ impl History {
             return None;
         }
         let block_chance = -(-bounded(per_sample) * self.block_samples as f64).exp_m1();
-        let mut sorted: Vec<f64> =
-            self.maxima.iter().map(|maximum| f64::from(*maximum) / HUNDREDTHS).collect();
-        sorted.sort_by(f64::total_cmp);
+        let mut sorted = self.maxima.clone();
+        sorted.sort_unstable();
+        let value = |maximum: &Maximum| f64::from(maximum.hundredths) / HUNDREDTHS;
         if block_chance >= TAIL_SHARE {
             // Within the data: no tail needed.
             let index = ((1.0 - block_chance) * sorted.len() as f64) as usize;
-            return Some(sorted[index.min(sorted.len() - 1)]);
+            return sorted.get(index.min(sorted.len() - 1)).map(value);
         }
         let tail_from = sorted.len() - (TAIL_SHARE * sorted.len() as f64) as usize;
-        let over = sorted[tail_from - 1];
-        let excesses = sorted[tail_from..].iter().map(|maximum| maximum - over);
-        let count = (sorted.len() - tail_from) as f64 + PRIOR_EXCESSES;
+        let over = value(&sorted[tail_from - 1]);
+        let tail = &sorted[tail_from..];
+        let excesses = tail.iter().map(|maximum| value(maximum) - over);
+        let finished = tail.iter().filter(|maximum| !maximum.censored).count();
+        let count = finished as f64 + PRIOR_EXCESSES;
         let sum = excesses.sum::<f64>() + PRIOR_EXCESSES;
         Some(over + sum * ((TAIL_SHARE / block_chance).powf(1.0 / count) - 1.0))
     }
@@ -235,6 +266,6 @@ mod tests {
         }
         assert!(history.blocks() < BLOCKS_MAX);
         assert!(history.block_samples > BLOCK_SAMPLES);
-        assert!(history.maxima.contains(&5_000));
+        assert!(history.maxima.iter().any(|maximum| maximum.hundredths == 5_000));
     }
 }

@@ -1,0 +1,227 @@
+//! The level of a signal, followed at several speeds at once and weighed by how well each foresaw what
+//! came: a steady signal gets a mean of days, a drifting one a mean of minutes, a growing one a slope.
+//! Knows nothing of scatter, seasons or alarms.
+//!
+//! Between two blocks the level stands still (or goes on along its slope), so that what a test sees is
+//! a frozen baseline.
+
+use serde::{Deserialize, Serialize};
+
+/// Time constants, in samples: from a quarter of an hour to three days at 15 s. Powers of four: the
+/// best constant in between foresees hardly better than its neighbour.
+const MEMORIES: [f64; 5] = [64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
+
+/// Those of the followers that have a slope.
+const SLOPE_MEMORIES: [f64; 2] = [1_024.0, 8_192.0];
+
+const FOLLOWERS: usize = MEMORIES.len() + SLOPE_MEMORIES.len();
+
+/// How fast past forecasts stop to count, a block: half of them after 140 blocks (35 hours of quarters
+/// of an hour).
+const FORGETTING: f64 = 0.995;
+
+/// Errors beyond this many standard deviations count as so many.
+const CLIP: f64 = 3.0;
+
+/// Blocks after which the errors' variance can tell what is beyond it.
+const SETTLED_BLOCKS: u32 = 8;
+
+/// One way to follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(f64, f64, f64)", from = "(f64, f64, f64)")]
+struct Follower {
+    /// Exponentially fading mean.
+    mean: f64,
+    /// The same of that mean: with a slope, the level is twice the one less the other (Brown,
+    /// "Statistical Forecasting for Inventory Control", 1959).
+    twice: f64,
+    /// The logarithm of how well it foresaw.
+    merit: f64,
+}
+
+impl From<Follower> for (f64, f64, f64) {
+    fn from(follower: Follower) -> (f64, f64, f64) {
+        (follower.mean, follower.twice, follower.merit)
+    }
+}
+
+impl From<(f64, f64, f64)> for Follower {
+    fn from((mean, twice, merit): (f64, f64, f64)) -> Follower {
+        Follower { mean, twice, merit }
+    }
+}
+
+/// A level followed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    followers: [Follower; FOLLOWERS],
+    /// The level at the end of the last block, and its slope a sample: the followers' mean, weighed.
+    level: f64,
+    slope: f64,
+    /// Samples of the block before the one under way, and their mean: not followed yet.
+    held: u32,
+    held_mean: f64,
+    /// Samples of the block under way, and the sum of their differences from `level`.
+    pending: u32,
+    pending_sum: f64,
+    /// Mean of the squared errors of blocks, times the block's samples.
+    variance: f64,
+    /// Blocks.
+    blocks: u32,
+    /// Samples since the start.
+    samples: f64,
+    /// The followers' mean time constant, weighed.
+    memory: f64,
+}
+
+impl Level {
+    /// A level that is the mean of so many samples.
+    pub fn start(&mut self, level: f64, samples: f64) {
+        let fresh = Follower { mean: level, twice: level, merit: 0.0 };
+        *self = Level {
+            followers: [fresh; FOLLOWERS],
+            level,
+            samples,
+            memory: samples,
+            ..Level::default()
+        };
+    }
+
+    /// The level at the present sample.
+    pub fn now(&self) -> f64 {
+        self.level + self.slope * f64::from(self.held + self.pending)
+    }
+
+    /// Samples that the level rests on.
+    pub fn samples(&self) -> f64 {
+        // A fading mean is as good as a plain one of twice its time constant.
+        self.samples.min(2.0 * self.memory)
+    }
+
+    /// Takes a value, not yet followed.
+    pub fn observe(&mut self, value: f64) {
+        self.pending += 1;
+        self.pending_sum += value - self.level;
+    }
+
+    /// Samples of the block under way.
+    pub fn pending(&self) -> u32 {
+        self.pending
+    }
+
+    /// Ends the block. The one before it has stood the test of another block, and is followed.
+    pub fn close_block(&mut self) {
+        if self.pending == 0 {
+            return;
+        }
+        let mean = self.level + self.pending_sum / f64::from(self.pending);
+        let (held, held_mean) = (self.held, self.held_mean);
+        (self.held, self.held_mean) = (self.pending, mean);
+        (self.pending, self.pending_sum) = (0, 0.0);
+        if held > 0 {
+            self.follow(f64::from(held), held_mean);
+        }
+    }
+
+    /// Weighs the followers by their forecasts of a block, and lets them follow it.
+    fn follow(&mut self, count: f64, mean: f64) {
+        let middle = (count + 1.0) / 2.0;
+        let error = mean - self.level - self.slope * middle;
+        let square = error * error * count;
+        let memory = f64::from(self.blocks + 1).min(1.0 / (1.0 - FORGETTING));
+        let limit = CLIP * CLIP * self.variance;
+        let clipped = if self.blocks > SETTLED_BLOCKS { square.min(limit) } else { square };
+        self.variance += (clipped - self.variance) / memory;
+        self.blocks = self.blocks.saturating_add(1);
+        self.samples += count;
+        let variance = self.variance.max(f64::MIN_POSITIVE);
+        let reach = CLIP * (variance / count).sqrt();
+        for (index, follower) in self.followers.iter_mut().enumerate() {
+            let memory = memory_of(index);
+            let error = mean - follower.forecast(index, memory, middle);
+            let ratio = (error * error * count / variance).min(CLIP * CLIP);
+            follower.merit = FORGETTING * follower.merit - 0.5 * ratio;
+            let error = (mean - follower.mean).clamp(-reach, reach);
+            follower.mean += gain(count, memory, self.samples) * error;
+            let gain = gain_twice(count, memory, self.samples);
+            follower.twice += gain * (follower.mean - follower.twice);
+        }
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        let best = self.followers.iter().map(|follower| follower.merit).fold(f64::MIN, f64::max);
+        let (mut total, mut level, mut slope, mut memories) = (0.0, 0.0, 0.0, 0.0);
+        for (index, follower) in self.followers.iter_mut().enumerate() {
+            follower.merit -= best;
+            let weight = follower.merit.exp();
+            let memory = memory_of(index);
+            total += weight;
+            level += weight * (follower.forecast(index, memory, 0.0) - self.level);
+            slope += weight * follower.slope(index, memory);
+            memories += weight * memory;
+        }
+        self.level += level / total;
+        self.slope = slope / total;
+        self.memory = memories / total;
+    }
+
+    /// Forgets what is not followed yet: a change is open.
+    pub fn discard_blocks(&mut self) {
+        self.level = self.now();
+        (self.held, self.held_mean) = (0, 0.0);
+        (self.pending, self.pending_sum) = (0, 0.0);
+    }
+
+    /// Moves the level, as well known as before.
+    pub fn shift(&mut self, by: f64) {
+        for follower in &mut self.followers {
+            follower.mean += by;
+            follower.twice += by;
+        }
+        self.level += by;
+        self.held_mean += by;
+    }
+
+    /// Sets the level to the mean of so many samples; what is known of the speeds stays.
+    pub fn restart(&mut self, level: f64, samples: f64) {
+        for follower in &mut self.followers {
+            (follower.mean, follower.twice) = (level, level);
+        }
+        (self.level, self.slope, self.samples) = (level, 0.0, samples);
+        (self.held, self.held_mean) = (0, 0.0);
+        (self.pending, self.pending_sum) = (0, 0.0);
+    }
+}
+
+fn memory_of(index: usize) -> f64 {
+    MEMORIES
+        .get(index)
+        .or_else(|| SLOPE_MEMORIES.get(index - MEMORIES.len()))
+        .copied()
+        .unwrap_or(1.0)
+}
+
+/// The weight of a block of `count` samples: its share of all of them at first.
+fn gain(count: f64, memory: f64, samples: f64) -> f64 {
+    (count / samples).max(1.0 - (-count / memory).exp()).min(1.0)
+}
+
+/// A slope is followed no faster than its own time constant, from a level that is settled.
+fn gain_twice(count: f64, memory: f64, samples: f64) -> f64 {
+    if samples < memory { 1.0 } else { 1.0 - (-count / memory).exp() }
+}
+
+impl Follower {
+    fn slope(&self, index: usize, memory: f64) -> f64 {
+        if index < MEMORIES.len() { 0.0 } else { (self.mean - self.twice) / memory }
+    }
+
+    /// The level so many samples after the last block.
+    fn forecast(&self, index: usize, memory: f64, ahead: f64) -> f64 {
+        if index < MEMORIES.len() {
+            return self.mean;
+        }
+        2.0 * self.mean - self.twice + self.slope(index, memory) * ahead
+    }
+}

@@ -1,0 +1,277 @@
+//! What recurs: how far each part of a day, or of a week, ordinarily lies from the mean of the whole.
+//! Learned from the means of the parts, period by period. Knows nothing of single samples, of levels
+//! or of alarms.
+//!
+//! A period's means are taken apart into harmonics (a discrete Fourier transform), which are averaged
+//! over the periods. How much of each harmonic is kept follows from its noise: that of the means
+//! themselves, or the scatter from period to period where that is larger. A harmonic is pooled towards
+//! nothing by the non-negative garrote (Breiman, "Better subset regression using the nonnegative
+//! garrote", Technometrics 37, 1995) at the universal threshold (Donoho and Johnstone, "Ideal spatial
+//! adaptation by wavelet shrinkage", Biometrika 81, 1994), so that a smooth day costs two numbers and
+//! a signal without one nothing.
+//!
+//! Whether there is a period at all is decided by foresight, not by fit, since the path of one day of
+//! a random walk looks like a day: the profile is believed once the parts that follow are foreseen
+//! better with it than without.
+
+use std::f64::consts::TAU;
+
+use serde::{Deserialize, Serialize};
+
+/// A profile is believed at these odds (95 to 5) in favour of it, and disbelieved at the contrary.
+const BELIEF_LOG_ODDS: f64 = 3.0;
+
+/// Evidence stops to count at this rate a period: half of it after a period and a half.
+const FORGETTING_A_PERIOD: f64 = 0.6;
+
+/// Harmonics that are kept, as a share of the parts: a wave of less than four parts is no shape.
+const HARMONICS_SHARE: usize = 4;
+
+/// Deviations beyond this are taken for it: their squares stay finite in single precision.
+const SINGLE_MAX: f64 = 1e18;
+
+/// The parts of a period.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// How many parts a period has.
+    pub parts: usize,
+    /// How long each is, in seconds. Periods begin at the Unix epoch's multiples of their length.
+    pub part_s: i64,
+    /// Two parts so far apart are compared to see whether the profile foresees their difference.
+    pub lag: usize,
+    /// Periods after which a profile is forgotten.
+    pub memory_periods: f64,
+}
+
+/// One harmonic of a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(f32, f32, f32)", from = "(f32, f32, f32)")]
+struct Harmonic {
+    cosine: f32,
+    sine: f32,
+    /// Mean squared distance of one period's coefficients from these, of either.
+    variance: f32,
+}
+
+impl From<Harmonic> for (f32, f32, f32) {
+    fn from(harmonic: Harmonic) -> (f32, f32, f32) {
+        (harmonic.cosine, harmonic.sine, harmonic.variance)
+    }
+}
+
+impl From<(f32, f32, f32)> for Harmonic {
+    fn from((cosine, sine, variance): (f32, f32, f32)) -> Harmonic {
+        Harmonic { cosine, sine, variance }
+    }
+}
+
+/// How one kind of period recurs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The part under way, counted from the epoch, and what it has brought so far.
+    part: i64,
+    sum: f64,
+    count: u32,
+    /// The means of the latest period's parts, by position in the period, from `origin`: near to
+    /// the level single precision is plenty.
+    latest: Vec<f32>,
+    origin: f64,
+    /// Parts seen in a row.
+    seen: u32,
+    /// Samples that a part usually has.
+    usual_count: f64,
+    harmonics: Vec<Harmonic>,
+    /// Whole periods learned.
+    periods: u32,
+    /// The profile, by position; empty before the first period.
+    curve: Vec<f32>,
+    /// Mean squared error of foreseen differences, and how many there were.
+    variance: f64,
+    foreseen: u32,
+    /// The evidence for the profile.
+    log_odds: f64,
+    believed: bool,
+}
+
+impl Profile {
+    /// Takes a value of the part that `at_s` (Unix seconds) lies in; `noise` is the variance of one
+    /// sample about its level (times what autocorrelation adds in a mean). `true` when that ended
+    /// another part, after which the profile may have moved.
+    pub fn observe(&mut self, shape: Shape, at_s: i64, value: f64, noise: f64) -> bool {
+        let part = at_s.div_euclid(shape.part_s);
+        let ended = self.part != part;
+        if ended {
+            self.close(shape, part, noise);
+        }
+        self.sum += value;
+        self.count += 1;
+        ended
+    }
+
+    /// What is believed of this time, between the middles of two parts in a straight line.
+    pub fn at(&self, shape: Shape, at_s: f64) -> f64 {
+        if !self.believed {
+            return 0.0;
+        }
+        let position = at_s / shape.part_s as f64 - 0.5;
+        let before = position.floor();
+        let index = (before as i64).rem_euclid(shape.parts as i64) as usize;
+        let next = if index + 1 == shape.parts { 0 } else { index + 1 };
+        let (from, to) = (f64::from(self.curve[index]), f64::from(self.curve[next]));
+        from + (position - before) * (to - from)
+    }
+
+    /// Whether the profile is believed.
+    pub fn is_believed(&self) -> bool {
+        self.believed
+    }
+
+    /// The mean of the latest whole period.
+    pub fn period_mean(&self) -> f64 {
+        let sum: f64 = self.latest.iter().map(|mean| f64::from(*mean)).sum();
+        self.origin + sum / self.latest.len().max(1) as f64
+    }
+
+    /// The level moved for good: what the latest period's parts would have been on the new one.
+    /// While no profile is believed nothing tells a new level from a time of day, and periods that
+    /// differ are averaged.
+    pub fn shift_level(&mut self, by: f64) {
+        (self.sum, self.count) = (0.0, 0);
+        if self.believed || self.periods > 1 {
+            self.origin += by;
+        }
+    }
+
+    fn close(&mut self, shape: Shape, next: i64, noise: f64) {
+        if self.latest.len() != shape.parts {
+            let (part, sum, count) = (self.part, self.sum, self.count);
+            let latest = vec![0.0; shape.parts];
+            *self = Profile { part, sum, count, latest, ..Profile::default() };
+        }
+        let (ended, count) = (self.part, self.count);
+        let mean = self.sum / f64::from(count.max(1));
+        if self.seen == 0 {
+            self.origin = mean;
+            self.latest.fill(0.0);
+        }
+        (self.part, self.sum, self.count) = (next, 0.0, 0);
+        if count > 0 {
+            self.usual_count +=
+                (f64::from(count) - self.usual_count) / f64::from(self.seen.min(99) + 1);
+            self.take(shape, ended, mean, noise / self.usual_count.max(1.0));
+        }
+        // Parts without a sample are taken as ordinary ones, lest a gap look like a season.
+        let missing = next - ended - i64::from(count > 0);
+        if missing >= shape.parts as i64 {
+            self.seen = 0;
+            return;
+        }
+        let level = self.period_mean();
+        for part in next - missing.max(0)..next {
+            let index = part.rem_euclid(shape.parts as i64) as usize;
+            self.latest[index] = single(level - self.origin + self.curve_at(index));
+        }
+    }
+
+    fn curve_at(&self, index: usize) -> f64 {
+        self.curve.get(index).map_or(0.0, |deviation| f64::from(*deviation))
+    }
+
+    fn take(&mut self, shape: Shape, part: i64, mean: f64, noise: f64) {
+        let at = |part: i64| part.rem_euclid(shape.parts as i64) as usize;
+        let (index, earlier) = (at(part), at(part - shape.lag as i64));
+        if !self.curve.is_empty() && self.seen as usize >= shape.lag {
+            let difference = mean - self.origin - f64::from(self.latest[earlier]);
+            self.judge(shape, difference, self.curve_at(index) - self.curve_at(earlier), noise);
+        }
+        self.latest[index] = single(mean - self.origin);
+        self.seen = self.seen.saturating_add(1);
+        if (self.seen as usize).is_multiple_of(shape.parts) {
+            self.learn_period(shape, noise);
+        }
+    }
+
+    /// Whether a difference of two parts was foreseen better with the profile than without.
+    /// Differences overlap: as many as the lag say the same.
+    fn judge(&mut self, shape: Shape, difference: f64, foreseen: f64, noise: f64) {
+        let error = difference - foreseen;
+        self.foreseen = self.foreseen.saturating_add(1);
+        let memory = f64::from(self.foreseen).min(shape.parts as f64);
+        self.variance += (error * error - self.variance) / memory;
+        let variance = self.variance.max(2.0 * noise).max(f64::MIN_POSITIVE);
+        let gain = (difference * difference - error * error) / (2.0 * variance * shape.lag as f64);
+        let keep = FORGETTING_A_PERIOD.powf(1.0 / shape.parts as f64);
+        self.log_odds = keep * self.log_odds + gain.clamp(-1.0, 1.0);
+        if self.log_odds.abs() > BELIEF_LOG_ODDS {
+            self.believed = self.log_odds > 0.0;
+        }
+    }
+
+    /// Averages the harmonics of the latest period into those of all, and draws the curve anew.
+    fn learn_period(&mut self, shape: Shape, noise: f64) {
+        let count = shape.parts / HARMONICS_SHARE;
+        self.harmonics.resize(count, Harmonic::default());
+        self.periods = self.periods.saturating_add(1);
+        let memory = f64::from(self.periods).min(shape.memory_periods);
+        let level = self.period_mean() - self.origin;
+        for order in 1..=count {
+            let (cosine, sine) = transform(&self.latest, level, order);
+            let harmonic = &mut self.harmonics[order - 1];
+            let (off_cosine, off_sine) =
+                (cosine - f64::from(harmonic.cosine), sine - f64::from(harmonic.sine));
+            harmonic.cosine += single(off_cosine / memory);
+            harmonic.sine += single(off_sine / memory);
+            if self.periods > 1 {
+                // A period differs from the mean of n others by (n + 1) / n times its variance.
+                let before = memory - 1.0;
+                let square = f64::midpoint(off_cosine * off_cosine, off_sine * off_sine);
+                let square = square * before / memory;
+                harmonic.variance += ((square - f64::from(harmonic.variance)) / before) as f32;
+            }
+        }
+        self.draw(shape, 2.0 * noise / shape.parts as f64, memory);
+    }
+
+    /// The curve from the harmonics, each pooled towards nothing by its noise.
+    fn draw(&mut self, shape: Shape, white: f64, periods: f64) {
+        let count = self.harmonics.len();
+        let universal = (count as f64).ln();
+        self.curve = vec![0.0; shape.parts];
+        for order in 1..=count {
+            // The scatter of a single harmonic over a few periods is known badly: an octave's is better.
+            let band = &self.harmonics[(order - 1) / 2..(2 * order).min(count)];
+            let scatter = band.iter().map(|other| f64::from(other.variance)).sum::<f64>();
+            let noise = white.max(scatter / band.len() as f64) / periods;
+            let harmonic = self.harmonics[order - 1];
+            let (cosine, sine) = (f64::from(harmonic.cosine), f64::from(harmonic.sine));
+            let power = f64::midpoint(cosine * cosine, sine * sine);
+            let kept = 1.0 - universal * noise / power.max(f64::MIN_POSITIVE);
+            if kept <= 0.0 {
+                continue;
+            }
+            for (index, deviation) in self.curve.iter_mut().enumerate() {
+                let angle = TAU * (order * index % shape.parts) as f64 / shape.parts as f64;
+                *deviation += single(kept * (cosine * angle.cos() + sine * angle.sin()));
+            }
+        }
+    }
+}
+
+/// In single precision, and finite.
+fn single(number: f64) -> f32 {
+    number.clamp(-SINGLE_MAX, SINGLE_MAX) as f32
+}
+
+/// The coefficients of one harmonic of a period's means.
+fn transform(means: &[f32], level: f64, order: usize) -> (f64, f64) {
+    let parts = means.len();
+    let (mut cosine, mut sine) = (0.0, 0.0);
+    for (index, mean) in means.iter().enumerate() {
+        let angle = TAU * (order * index % parts) as f64 / parts as f64;
+        let deviation = f64::from(*mean) - level;
+        cosine += deviation * angle.cos();
+        sine += deviation * angle.sin();
+    }
+    let scale = 2.0 / parts as f64;
+    (cosine * scale, sine * scale)
+}

@@ -1,0 +1,102 @@
+//! A signal's day and week: what its level and its scatter ordinarily are at this time of them.
+//! Composes three `profile`s; each learns from what the others leave.
+
+use serde::{Deserialize, Serialize};
+
+use super::profile::{Profile, Shape};
+use crate::series::Time;
+
+/// Quarters of an hour, for samples that are at most so far apart.
+const DAY: Shape = Shape { parts: 96, part_s: 900, lag: 12, memory_periods: 21.0 };
+
+/// Hours, for samples further apart than a quarter of one.
+const DAY_IN_HOURS: Shape = Shape { parts: 24, part_s: 3_600, lag: 3, memory_periods: 21.0 };
+
+/// Three hours: what a day's profile leaves of a week changes slowly.
+const WEEK: Shape = Shape { parts: 56, part_s: 10_800, lag: 8, memory_periods: 8.0 };
+
+/// The variance of the logarithm of a normal value's size: π²/8.
+const LOG_SIZE_VARIANCE: f64 = 1.233_7;
+
+/// The times of day and week, and what is ordinary at them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Season {
+    day: Profile,
+    week: Profile,
+    /// The logarithm of the scatter.
+    scatter: Profile,
+}
+
+/// What became of a sample that a season took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// A part of the day ended.
+    pub part_ended: bool,
+    /// The season was believed, or disbelieved: the level without it.
+    pub level: Option<f64>,
+}
+
+/// The parts of a day for samples so far apart; `None` beyond an hour, where there is no day.
+fn day_shape(interval_s: f64) -> Option<Shape> {
+    [DAY, DAY_IN_HOURS].into_iter().find(|shape| interval_s <= shape.part_s as f64)
+}
+
+impl Season {
+    /// By how much the level is above its mean at this time.
+    pub fn at(&self, at: Time, interval_s: f64) -> f64 {
+        if !self.day.is_believed() && !self.week.is_believed() {
+            return 0.0;
+        }
+        let at_s = unix_s(at);
+        let day = day_shape(interval_s).map_or(0.0, |shape| self.day.at(shape, at_s));
+        day + self.week.at(WEEK, at_s)
+    }
+
+    /// By what factor the scatter is wider than its mean at this time.
+    pub fn scatter_at(&self, at: Time) -> f64 {
+        if !self.scatter.is_believed() {
+            return 1.0;
+        }
+        self.scatter.at(DAY_IN_HOURS, unix_s(at)).exp()
+    }
+
+    /// Takes an ordinary sample: its value, the variance of its noise in a mean, and the logarithm of
+    /// its innovation's size.
+    pub fn observe(
+        &mut self,
+        at: Time,
+        interval_s: f64,
+        value: f64,
+        noise: f64,
+        size_ln: f64,
+    ) -> Progress {
+        let Some(shape) = day_shape(interval_s) else {
+            return Progress { part_ended: true, level: None };
+        };
+        let at_s = unix_s(at);
+        let (day, week) = (self.day.at(shape, at_s), self.week.at(WEEK, at_s));
+        let believed = (self.day.is_believed(), self.week.is_believed());
+        let whole_s = at_s as i64;
+        let part_ended = self.day.observe(shape, whole_s, value - week, noise);
+        self.week.observe(WEEK, whole_s, value - day, noise);
+        self.scatter.observe(DAY_IN_HOURS, whole_s, size_ln, LOG_SIZE_VARIANCE);
+        let mut level = None;
+        if self.day.is_believed() != believed.0 {
+            level = Some(self.day.period_mean());
+        }
+        if self.week.is_believed() != believed.1 {
+            level = Some(self.week.period_mean());
+        }
+        Progress { part_ended, level }
+    }
+
+    /// The level moved for good.
+    pub fn shift_level(&mut self, by: f64) {
+        self.day.shift_level(by);
+        self.week.shift_level(by);
+    }
+}
+
+fn unix_s(at: Time) -> f64 {
+    at.timestamp_millis() as f64 / 1e3
+}
