@@ -84,8 +84,10 @@ pub struct Baseline {
     square: f64,
     /// The autocorrelation that is removed.
     persistence: f64,
-    /// Mean cube of standardised innovations, and how much of it is removed.
+    /// Mean cube of standardised innovations, the mean square of the cubes, and how much of the
+    /// skewness is removed.
     cube: f64,
+    cube_square: f64,
     skewness: f64,
     /// The share of samples that repeat their predecessor.
     still: f64,
@@ -144,12 +146,13 @@ impl Default for Baseline {
             square: 0.0,
             persistence: 0.0,
             cube: 0.0,
+            cube_square: 0.0,
             skewness: 0.0,
             still: 0.0,
             decimals: 0,
             noise: Histogram::default(),
             moves: Histogram::default(),
-            fitted: StudentT { scale: 1.0, freedom: 1.0 },
+            fitted: StudentT { scale: 1.0, freedom: 1.0, scale_freedom: 1.0 },
             still_band: 0.0,
             fit_at: 0,
         }
@@ -165,6 +168,11 @@ impl Baseline {
     /// Samples learned.
     pub fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// Samples that the level is the mean of, in effect. A still signal's is its last value, exactly.
+    pub fn level_samples(&self) -> f64 {
+        if self.still > STILL_SHARE { f64::INFINITY } else { self.level.samples() }
     }
 
     /// Takes a sample of the warm-up.
@@ -280,13 +288,18 @@ impl Baseline {
         sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
     }
 
-    /// The least leap that a single sample shows with this standard normal value.
-    pub fn leap(&self, z: f64) -> f64 {
+    /// A log-likelihood ratio, for a scatter that is estimated.
+    pub fn discount(&self, ratio: f64) -> f64 {
+        if self.still > STILL_SHARE { ratio } else { self.fitted.discount(ratio) }
+    }
+
+    /// The least leap that a single sample shows with this log-likelihood ratio.
+    pub fn leap(&self, ratio: f64) -> f64 {
         if self.still > STILL_SHARE {
-            self.stillness().innovation(z)
-        } else {
-            self.fitted.innovation(z) * (1.0 + 1.0 / self.level.samples()).sqrt()
+            return self.stillness().innovation((2.0 * ratio).sqrt());
         }
+        let z = (2.0 * self.fitted.undiscounted(ratio)).sqrt();
+        self.fitted.innovation(z) * (1.0 + 1.0 / self.level.samples()).sqrt()
     }
 
     /// How far from its level the signal ordinarily is, whatever it was before.
@@ -309,8 +322,9 @@ impl Baseline {
         self.last.map(|last| last.value)
     }
 
-    /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is suspected,
-    /// its level. `true` when what was learned so far of the scatter's extremes holds no longer.
+    /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is
+    /// suspected, its level. `true` when what was learned so far of the scatter's extremes holds no
+    /// longer.
     pub fn learn(
         &mut self,
         expected: &Expectation,
@@ -379,7 +393,9 @@ impl Baseline {
     fn learn_skewness(&mut self, innovation: f64, memory: f64) {
         let standard = innovation / self.fitted.innovation(1.0);
         let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
-        self.cube += (clipped.powi(3) - self.cube) / memory;
+        let cube = clipped.powi(3);
+        self.cube += (cube - self.cube) / memory;
+        self.cube_square += (cube * cube - self.cube_square) / memory;
     }
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
@@ -431,11 +447,11 @@ impl Baseline {
         (chance * (unbiased + error)).clamp(0.0, PERSISTENCE_MAX)
     }
 
-    /// The skewness that is removed: none unless it is believed. Its standard error is √(6/n) for
-    /// normal values.
+    /// The skewness that is removed: none unless it is believed.
     fn estimate_skewness(&self) -> f64 {
         let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
-        let chance = believed(self.cube / (6.0 / count).sqrt(), count);
+        let error = (self.cube_square / count).sqrt().max(SCALE_MIN);
+        let chance = believed(self.cube / error, count);
         let skewness = (chance * self.cube).clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
         if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness }
     }
@@ -477,9 +493,9 @@ impl Baseline {
     }
 }
 
-/// How likely it is that an estimate of so many standard errors is of something, not of nothing, when
-/// both are as likely beforehand (Schwarz, "Estimating the dimension of a model", Annals of Statistics
-/// 6, 1978).
+/// How likely it is that an estimate of so many standard errors is of something, not of nothing,
+/// when both are as likely beforehand (Schwarz, "Estimating the dimension of a model", Annals of
+/// Statistics 6, 1978).
 fn believed(errors: f64, count: f64) -> f64 {
     1.0 / (1.0 + count.sqrt() * (-errors * errors / 2.0).exp())
 }

@@ -1,9 +1,9 @@
-//! The level of a signal, followed at several speeds at once and weighed by how well each foresaw what
-//! came: a steady signal gets a mean of days, a drifting one a mean of minutes, a growing one a slope.
-//! Knows nothing of scatter, seasons or alarms.
+//! The level of a signal, followed at several speeds at once and weighed by how well each foresaw
+//! what came: a steady signal gets a mean of days, a drifting one a mean of minutes, a growing one
+//! a slope. Knows nothing of scatter, seasons or alarms.
 //!
-//! Between two blocks the level stands still (or goes on along its slope), so that what a test sees is
-//! a frozen baseline.
+//! Between two blocks the level stands still (or goes on along its slope), so that what a test sees
+//! is a frozen baseline.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,13 @@ const SLOPE_MEMORIES: [f64; 2] = [1_024.0, 8_192.0];
 
 const FOLLOWERS: usize = MEMORIES.len() + SLOPE_MEMORIES.len();
 
-/// How fast past forecasts stop to count, a block: half of them after 140 blocks (35 hours of quarters
-/// of an hour).
+/// How fast past forecasts stop to count, a block: half of them after 140 blocks (35 hours of
+/// quarters of an hour).
 const FORGETTING: f64 = 0.995;
+
+/// A level that moves four times as fast is believed beforehand to be less likely by this (in natural
+/// logarithms: a third): else a shift is taken for a drift before it can be told from one.
+const PRIOR_A_STEP: f64 = 1.0;
 
 /// Errors beyond this many standard deviations count as so many.
 const CLIP: f64 = 3.0;
@@ -55,7 +59,8 @@ impl From<(f64, f64, f64)> for Follower {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     followers: [Follower; FOLLOWERS],
-    /// The level at the end of the last block, and its slope a sample: the followers' mean, weighed.
+    /// The level at the end of the last block, and its slope a sample: the followers' mean,
+    /// weighed.
     level: f64,
     slope: f64,
     /// Samples of the block before the one under way, and their mean: not followed yet.
@@ -77,14 +82,9 @@ pub struct Level {
 impl Level {
     /// A level that is the mean of so many samples.
     pub fn start(&mut self, level: f64, samples: f64) {
-        let fresh = Follower { mean: level, twice: level, merit: 0.0 };
-        *self = Level {
-            followers: [fresh; FOLLOWERS],
-            level,
-            samples,
-            memory: samples,
-            ..Level::default()
-        };
+        let fresh = |index| Follower { mean: level, twice: level, merit: prior(index) };
+        let followers = std::array::from_fn(fresh);
+        *self = Level { followers, level, samples, memory: samples, ..Level::default() };
     }
 
     /// The level at the present sample.
@@ -140,7 +140,8 @@ impl Level {
             let memory = memory_of(index);
             let error = mean - follower.forecast(index, memory, middle);
             let ratio = (error * error * count / variance).min(CLIP * CLIP);
-            follower.merit = FORGETTING * follower.merit - 0.5 * ratio;
+            let prior = prior(index);
+            follower.merit = prior + FORGETTING * (follower.merit - prior) - 0.5 * ratio;
             let error = (mean - follower.mean).clamp(-reach, reach);
             follower.mean += gain(count, memory, self.samples) * error;
             let gain = gain_twice(count, memory, self.samples);
@@ -192,6 +193,12 @@ impl Level {
         (self.held, self.held_mean) = (0, 0.0);
         (self.pending, self.pending_sum) = (0, 0.0);
     }
+}
+
+/// The merit of a follower before anything is seen, and to which it returns.
+fn prior(index: usize) -> f64 {
+    let slowest = MEMORIES[MEMORIES.len() - 1];
+    -PRIOR_A_STEP * (slowest / memory_of(index)).log(4.0)
 }
 
 fn memory_of(index: usize) -> f64 {

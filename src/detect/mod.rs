@@ -331,7 +331,7 @@ impl Detector {
         let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
         if wanted && distance > ordinary.band {
-            let score = self.test(opposite).best().score;
+            let score = self.best(opposite).score;
             let alarm = Verdict { score, ..verdict.clone() };
             if let Some((change, _)) =
                 self.alarm(settings, &open.change.signal, at, opposite, &alarm)
@@ -354,7 +354,7 @@ impl Detector {
         verdict: &Verdict,
     ) -> Option<(Change, f64)> {
         let threshold = verdict.threshold.filter(|threshold| verdict.score > *threshold)?;
-        let best = self.test(direction).best();
+        let best = self.best(direction);
         let onset = best.onset?;
         let after = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
         let size = (after - onset.level).abs();
@@ -389,13 +389,20 @@ impl Detector {
 
     /// The larger statistic of the directions that matter.
     fn strongest(&self, only: Option<Direction>) -> (f64, Direction) {
-        let (up, down) = (self.up.best().score, self.down.best().score);
+        let (up, down) = (self.best(Direction::Up).score, self.best(Direction::Down).score);
         match only {
             Some(Direction::Up) => (up, Direction::Up),
             Some(Direction::Down) => (down, Direction::Down),
             None if up < down => (down, Direction::Down),
             None => (up, Direction::Up),
         }
+    }
+
+    /// The best explanation of the present by a change in this direction, with the uncertainty of
+    /// level and scatter priced in.
+    fn best(&self, direction: Direction) -> Best<'_> {
+        let best = self.test(direction).best_from(self.baseline.level_samples());
+        Best { score: self.baseline.discount(best.score), ..best }
     }
 
     fn test(&self, direction: Direction) -> &Focus {
@@ -421,7 +428,9 @@ impl Detector {
         interval_s: f64,
     ) -> (Time, Time) {
         let (mut low, mut high) = (onset, onset);
-        for candidate in self.test(direction).plausible(best.score, ONSET_DROP) {
+        let level_samples = self.baseline.level_samples();
+        let test = self.test(direction);
+        for candidate in test.plausible(level_samples, best.score, ONSET_DROP) {
             low = low.min(candidate.at);
             high = high.max(candidate.at);
         }
@@ -540,7 +549,7 @@ impl Detector {
     /// What a short history hides.
     fn blindness(&self, settings: &Settings, threshold: f64) -> Option<String> {
         let left = COLD_SAMPLES.checked_sub(self.baseline.samples()).filter(|left| *left > 0)?;
-        let leap = self.baseline.leap((2.0 * threshold).sqrt());
+        let leap = self.baseline.leap(threshold);
         let wait = duration(left, settings.interval_s);
         Some(format!("sees only leaps beyond {leap:.3} at their first sample; better in {wait}"))
     }

@@ -1,18 +1,18 @@
-//! What recurs: how far each part of a day, or of a week, ordinarily lies from the mean of the whole.
-//! Learned from the means of the parts, period by period. Knows nothing of single samples, of levels
-//! or of alarms.
+//! What recurs: how far each part of a day, or of a week, ordinarily lies from the mean of the
+//! whole. Learned from the means of the parts, period by period. Knows nothing of single samples,
+//! of levels or of alarms.
 //!
-//! A period's means are taken apart into harmonics (a discrete Fourier transform), which are averaged
-//! over the periods. How much of each harmonic is kept follows from its noise: that of the means
-//! themselves, or the scatter from period to period where that is larger. A harmonic is pooled towards
-//! nothing by the non-negative garrote (Breiman, "Better subset regression using the nonnegative
-//! garrote", Technometrics 37, 1995) at the universal threshold (Donoho and Johnstone, "Ideal spatial
-//! adaptation by wavelet shrinkage", Biometrika 81, 1994), so that a smooth day costs two numbers and
-//! a signal without one nothing.
+//! A period's means are taken apart into harmonics (a discrete Fourier transform), which are
+//! averaged over the periods. How much of each harmonic is kept follows from its noise: that of the
+//! means themselves, or the scatter from period to period where that is larger. A harmonic is
+//! pooled towards nothing by the non-negative garrote (Breiman, "Better subset regression using the
+//! nonnegative garrote", Technometrics 37, 1995) at the universal threshold (Donoho and Johnstone,
+//! "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81, 1994), so that a smooth day
+//! costs two numbers and a signal without one nothing.
 //!
-//! Whether there is a period at all is decided by foresight, not by fit, since the path of one day of
-//! a random walk looks like a day: the profile is believed once the parts that follow are foreseen
-//! better with it than without.
+//! Whether there is a period at all is decided by foresight, not by fit, since the path of one day
+//! of a random walk looks like a day: the profile is believed once the parts that follow are
+//! foreseen better with it than without.
 
 use std::f64::consts::TAU;
 
@@ -238,7 +238,8 @@ impl Profile {
         let universal = (count as f64).ln();
         self.curve = vec![0.0; shape.parts];
         for order in 1..=count {
-            // The scatter of a single harmonic over a few periods is known badly: an octave's is better.
+            // The scatter of a single harmonic over a few periods is known badly: an octave's is
+            // better.
             let band = &self.harmonics[(order - 1) / 2..(2 * order).min(count)];
             let scatter = band.iter().map(|other| f64::from(other.variance)).sum::<f64>();
             let noise = white.max(scatter / band.len() as f64) / periods;

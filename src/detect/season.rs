@@ -60,8 +60,8 @@ impl Season {
         self.scatter.at(DAY_IN_HOURS, unix_s(at)).exp()
     }
 
-    /// Takes an ordinary sample: its value, the variance of its noise in a mean, and the logarithm of
-    /// its innovation's size.
+    /// Takes an ordinary sample: its value, the variance of its noise in a mean, and the logarithm
+    /// of its innovation's size.
     pub fn observe(
         &mut self,
         at: Time,

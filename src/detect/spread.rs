@@ -19,8 +19,8 @@ const BINS_MAX: usize = 96;
 /// tails with hardly a variance, each a third as plausible at first as the one before.
 const TAIL_INDEXES: [f64; 7] = [0.002, 0.05, 0.1, 0.2, 0.3, 0.4, 0.48];
 
-/// Parameters estimated from the same samples: level, scale, autocorrelation, skewness.
-const ESTIMATED: f64 = 4.0;
+/// Parameters estimated from the same samples and priced in nowhere else: autocorrelation, skewness.
+const ESTIMATED: f64 = 2.0;
 
 /// Rounds of the fit of one scale (expectation-maximisation, which gains a digit in three).
 const FIT_ROUNDS: usize = 5;
@@ -131,8 +131,10 @@ fn middle(bin: i16) -> f64 {
 pub struct StudentT {
     /// Its scale.
     pub scale: f64,
-    /// Its degrees of freedom, those lost by estimating the scale included.
+    /// Its degrees of freedom.
     pub freedom: f64,
+    /// The scale is known as well as from so many normal samples.
+    pub scale_freedom: f64,
 }
 
 impl StudentT {
@@ -140,16 +142,14 @@ impl StudentT {
     /// by their posterior weight. `scale_min` bounds the scale from below (the signal's own
     /// resolution).
     ///
-    /// The degrees of freedom then give way for the uncertainty of what was estimated: with n samples
-    /// the scale is known as well as from `n ν / (ν + 3)` normal ones (Fisher information of a t's
-    /// log-scale), and each parameter beside it costs as much. Short histories get heavy tails by
-    /// themselves.
+    /// With n samples the scale is known as well as from `n ν / (ν + 3)` normal ones (Fisher
+    /// information of a t's log-scale).
     pub fn fit(histogram: &Histogram, scale_min: f64) -> StudentT {
         let sizes: Vec<(f64, f64)> =
             histogram.bins.iter().map(|(bin, count)| (middle(*bin), f64::from(*count))).collect();
         let weight: f64 = sizes.iter().map(|size| size.1).sum();
         if weight < 1.0 {
-            return StudentT { scale: scale_min.max(SCALE_MIN), freedom: 2.0 };
+            return StudentT { scale: scale_min.max(SCALE_MIN), freedom: 2.0, scale_freedom: 1.0 };
         }
         let mut scale = median(&sizes, weight).max(scale_min).max(SCALE_MIN) / 0.75;
         let mut fits = [(0.0, 0.0); TAIL_INDEXES.len()];
@@ -167,10 +167,10 @@ impl StudentT {
             scale_log += share * scale.ln();
         }
         let freedom = total / index_mean;
-        let scale_freedom = weight * freedom / (freedom + 3.0);
         StudentT {
             scale: (scale_log / total).exp().max(scale_min).max(SCALE_MIN),
-            freedom: 1.0 / (1.0 / freedom + ESTIMATED / scale_freedom),
+            freedom: 1.0 / (1.0 / freedom + ESTIMATED / weight),
+            scale_freedom: (weight * freedom / (freedom + 3.0)).max(1.0),
         }
     }
 
@@ -184,7 +184,20 @@ impl StudentT {
         size.copysign(innovation)
     }
 
-    /// The inverse: the innovation as rare as the standard normal `z`.
+    /// A log-likelihood ratio of standardised innovations, for a scale that is estimated: that of a
+    /// mean when the variance is not known, `n/2 ln(1 + t²/n)`. An error of the scale is in every
+    /// sample of a sum alike, where heavier tails of each would not show it.
+    pub fn discount(&self, ratio: f64) -> f64 {
+        self.scale_freedom / 2.0 * (2.0 * ratio / self.scale_freedom).ln_1p()
+    }
+
+    /// The inverse of `discount`.
+    pub fn undiscounted(&self, ratio: f64) -> f64 {
+        // An exponent of 500 is a ratio that nothing reaches; it stays finite.
+        self.scale_freedom / 2.0 * (2.0 * ratio / self.scale_freedom).min(500.0).exp_m1()
+    }
+
+    /// The inverse of `standardise`: the innovation as rare as the standard normal `z`.
     pub fn innovation(&self, z: f64) -> f64 {
         let root = z / self.shrink();
         // An exponent of 500 is a size that no signal reaches; it stays finite.
@@ -293,7 +306,7 @@ mod tests {
     #[test]
     fn standardised_values_are_as_rare_as_the_originals() {
         for freedom in [3.0, 8.0, 40.0] {
-            let fitted = StudentT { scale: 2.0, freedom };
+            let fitted = StudentT { scale: 2.0, freedom, scale_freedom: 1e3 };
             let exact = StudentsT::new(0.0, 2.0, freedom).expect("valid parameters");
             for innovation in [0.5, 3.0, 10.0, 40.0] {
                 let z = fitted.standardise(innovation, 1.0);

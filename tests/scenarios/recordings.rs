@@ -257,7 +257,7 @@ fn empty_fleet_columns_for_minutes_are_blindness_and_nothing_of_the_fleet() {
 /// A user's own signal: noise about 100, with a step or a point at its two-thirds.
 fn user_signal(path: &Path, samples: i64, shape: impl Fn(i64) -> f64) {
     let start: Time = "2024-03-01T00:00:00Z".parse().expect("a time");
-    let mut state: u64 = 88_172_645_463_325_252;
+    let mut state: u64 = 2_463_534_242;
     let mut csv = "time,queue depth,invoices\n".to_owned();
     for sample in 0..samples {
         let mut noise = || {
