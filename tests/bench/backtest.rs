@@ -94,7 +94,7 @@ fn main() -> Result<()> {
     let share = days as f64 / DAYS as f64;
     let bound = |bound: f64| Bound::Most(bound * share).judge(total);
     println!("read {read_s:.2} s, replay {replay_s:.2} s, both {:.2} s", total.value);
-    println!("floor {} s, goal {} s", bound(FLOOR_S), bound(GOAL_S));
+    println!("floor, in seconds: {}; goal: {}", bound(FLOOR_S), bound(GOAL_S));
     let summary = outcomes.summary;
     println!(
         "{} changes, {} incidents, {} pages, {} warnings",

@@ -2,9 +2,11 @@
 //! with very many signals in random order, and bytes of state in memory and as stored. Beside it
 //! the bare sequential test and a peer crate's detectors on the same values in the same run.
 //!
-//! A figure is the median of batches with half the distance of their quartiles as its error: a busy
-//! machine slows some batches, never speeds one up. `--full` takes a million signals in random
-//! order, if that many fit into half of the memory that is free.
+//! A busy machine slows a measurement, never speeds one up. So each batch of samples is taken several
+//! times from the same state, the fastest counts, and the figure is the mean over consecutive
+//! batches, with its standard error: what a detector does only now and then is in it. In random
+//! order nothing can be repeated without being hot, so there the median of batches counts. `--full`
+//! takes a million signals, if that many fit into half of the memory that is free.
 
 mod common;
 
@@ -35,12 +37,19 @@ const ARL: f64 = 7e6;
 /// Samples that a detector has seen before it is timed.
 const HISTORY: u64 = 20_000;
 
-/// Batches that are timed, and their samples.
-const BATCHES: usize = 41;
-const BATCH_SAMPLES: usize = 4_096;
+/// Consecutive batches that are timed, their samples, and how often each is repeated. A batch is
+/// shorter than a scheduler's slice.
+const BATCHES: usize = 100;
+const BATCH_SAMPLES: usize = 512;
+const REPEATS: usize = 15;
 
 /// Rounds over all signals in random order.
 const ROUNDS: u64 = 5;
+
+/// Different detectors among the signals in random order, and the samples by which their histories
+/// differ, so that they do not all do the same at the same sample.
+const DIFFERENT: u64 = 64;
+const DIFFERENT_SAMPLES: u64 = 17;
 
 /// Signals in random order: at least this many, and with `--full` if there is memory.
 const SIGNALS: u64 = 100_000;
@@ -55,10 +64,7 @@ const FOCUS_NS_GOAL: Bound = Bound::Most(38.0);
 
 fn main() {
     let options = Options::read();
-    println!(
-        "first seed {}; medians of {BATCHES} batches ± half their quartile distance",
-        options.seed
-    );
+    println!("first seed {}; {BATCHES} batches, the fastest of {REPEATS} each", options.seed);
     steps(&options);
     if options.wants("random order") {
         in_random_order(&options);
@@ -68,21 +74,25 @@ fn main() {
     }
 }
 
-/// The median of batches, with half the distance of their quartiles.
-fn median(mut batches: Vec<f64>) -> Figure {
-    batches.sort_by(f64::total_cmp);
-    let at = |share: f64| batches[(share * (batches.len() - 1) as f64) as usize];
-    Figure { value: at(0.5), error: (at(0.75) - at(0.25)) / 2.0 }
-}
-
-/// Nanoseconds a sample, of batches that `run` takes one after another.
-fn time_batches(mut run: impl FnMut(usize)) -> Figure {
-    let batches = (0..BATCHES).map(|batch| {
-        let begun = Instant::now();
-        run(batch);
-        begun.elapsed().as_nanos() as f64 / BATCH_SAMPLES as f64
-    });
-    median(batches.collect())
+/// Nanoseconds a sample of a state that takes samples one after another, by their index.
+fn time_batches<S: Clone>(mut state: S, begin: usize, step: impl Fn(&mut S, usize)) -> Figure {
+    let mut batches = Vec::with_capacity(BATCHES);
+    for batch in 0..BATCHES {
+        let first = begin + batch * BATCH_SAMPLES;
+        let mut fastest = f64::INFINITY;
+        let mut after = state.clone();
+        for _ in 0..REPEATS {
+            after = state.clone();
+            let begun = Instant::now();
+            for index in first..first + BATCH_SAMPLES {
+                step(&mut after, index);
+            }
+            fastest = fastest.min(begun.elapsed().as_nanos() as f64);
+        }
+        state = after;
+        batches.push(fastest / BATCH_SAMPLES as f64);
+    }
+    Figure::mean(&batches)
 }
 
 /// A constant signal has no generator.
@@ -145,17 +155,13 @@ fn steps(options: &Options) {
     for (name, noise) in kinds().filter(|(name, _)| options.wants(name)) {
         let history = HISTORY as usize;
         let values = samples(noise, options.seed, history + BATCHES * BATCH_SAMPLES);
-        let (mut detector, bytes) = seasoned(&values[..history]);
+        let (detector, bytes) = seasoned(&values[..history]);
         let stored = serde_json::to_string(&detector).map_or(0, |stored| stored.len());
         let (settings, times) = (settings(ARL), times(values.len()));
-        let figure = time_batches(|batch| {
-            let begin = history + batch * BATCH_SAMPLES;
-            let batch = begin..begin + BATCH_SAMPLES;
-            for (at, value) in times[batch.clone()].iter().zip(&values[batch]) {
-                let verdict = detector.step(&settings, SIGNAL, *at, *value);
-                if black_box(verdict).change.is_some() {
-                    detector.rebase();
-                }
+        let figure = time_batches(detector, history, |detector, index| {
+            let verdict = detector.step(&settings, SIGNAL, times[index], values[index]);
+            if black_box(verdict).change.is_some() {
+                detector.rebase();
             }
         });
         let exactly = Figure { value: bytes, error: 0.0 };
@@ -173,30 +179,46 @@ fn steps(options: &Options) {
 }
 
 fn in_random_order(options: &Options) {
-    let mut watch = Watch::new(Source::new(Noise::Normal, options.seed), ARL);
     let before = ALLOCATOR.current_usage();
-    watch.quiet(HISTORY);
-    let bytes = ALLOCATOR.current_usage().saturating_sub(before) + size_of::<Detector>();
+    let different: Vec<Watch> = options.each(DIFFERENT, |index| {
+        let mut watch = Watch::new(Source::new(Noise::Normal, options.seed + index), ARL);
+        watch.quiet(HISTORY + DIFFERENT_SAMPLES * index);
+        watch
+    });
+    let bytes = ALLOCATOR.current_usage().saturating_sub(before) as u64 / DIFFERENT;
     let wanted = options.runs(SIGNALS, SIGNALS_FULL);
-    let signals = wanted.min((memory_free() / 2 / bytes as u64).max(SIGNALS));
-    let mut detectors: Vec<Detector> = (0..signals).map(|_| watch.detector.clone()).collect();
+    let signals = wanted.min((memory_free() / 2 / bytes).max(SIGNALS));
+    let mut detectors: Vec<(u64, Detector)> = (0..signals)
+        .map(|signal| {
+            let watch = &different[(signal % DIFFERENT) as usize];
+            (watch.source.slot(), watch.detector.clone())
+        })
+        .collect();
     let mut order: Vec<usize> = (0..detectors.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed));
     // Values come from a table that stays in the cache: generating them is not what is timed.
-    let values = samples(Some(Noise::Normal), options.seed + 1, BATCH_SAMPLES);
+    let values = samples(Some(Noise::Normal), options.seed, BATCH_SAMPLES);
     let settings = settings(ARL);
-    let mut rounds = Vec::new();
+    let mut batches = Vec::new();
     for round in 0..ROUNDS {
-        let at = time(HISTORY + round);
-        let begun = Instant::now();
-        for (index, signal) in order.iter().enumerate() {
-            let value = values[(index + round as usize * 7) % BATCH_SAMPLES];
-            black_box(detectors[*signal].step(&settings, SIGNAL, at, value));
+        for batch in order.chunks_exact(BATCH_SAMPLES) {
+            let begun = Instant::now();
+            for (signal, value) in batch.iter().zip(&values) {
+                let (slot, detector) = &mut detectors[*signal];
+                black_box(detector.step(&settings, SIGNAL, time(*slot + round), *value));
+            }
+            batches.push(begun.elapsed().as_nanos() as f64 / BATCH_SAMPLES as f64);
         }
-        rounds.push(begun.elapsed().as_nanos() as f64 / signals as f64);
     }
-    let figure = median(rounds);
-    println!("\n{signals} signals in random order, N(0,1): {} ns a step", figure.text(0));
+    batches.sort_by(f64::total_cmp);
+    let at = |share: f64| batches[(share * (batches.len() - 1) as f64) as usize];
+    println!(
+        "\n{signals} signals in random order, N(0,1): {:.0} ns a step (median of batches; a tenth \
+         of them below {:.0}, a tenth above {:.0})",
+        at(0.5),
+        at(0.1),
+        at(0.9)
+    );
     if signals < wanted {
         println!("({wanted} signals would take more than half of the memory that is free)");
     }
@@ -213,43 +235,42 @@ fn memory_free() -> u64 {
 fn bare_recursions(options: &Options) {
     let history = HISTORY as usize;
     let values = samples(Some(Noise::Normal), options.seed, history + BATCHES * BATCH_SAMPLES);
-    let columns = [("recursion", 31), ("ns an update", 14), ("floor", 11), ("goal", 0)];
-    let table = Table::begin("The bare recursions on N(0,1), after 20,000 samples", &columns);
-    let batch_of =
-        |batch: usize| history + batch * BATCH_SAMPLES..history + (batch + 1) * BATCH_SAMPLES;
-
     let times = times(values.len());
-    let (mut up, mut down) = (Focus::default(), Focus::default());
-    let mut step = |slot: usize| {
-        up.push(values[slot], times[slot], 0.0);
-        down.push(-values[slot], times[slot], 0.0);
-        up.best().score.max(down.best().score)
+    let columns = [("recursion", 37), ("ns an update", 14), ("floor", 11), ("goal", 0)];
+    let table = Table::begin("The bare recursions on N(0,1), after 20,000 samples", &columns);
+
+    let focus = |(up, down): &mut (Focus, Focus), index: usize| {
+        up.push(values[index], times[index], 0.0);
+        down.push(-values[index], times[index], 0.0);
+        black_box(up.best().score.max(down.best().score));
     };
-    (0..history).for_each(|slot| {
-        black_box(step(slot));
-    });
-    let figure = time_batches(|batch| {
-        for slot in batch_of(batch) {
-            black_box(step(slot));
-        }
-    });
+    let figure = time_seasoned((Focus::default(), Focus::default()), history, focus);
     let bounds = [FOCUS_NS_FLOOR.judge(figure), FOCUS_NS_GOAL.judge(figure)];
     let row = ["FOCuS, both directions".to_owned(), figure.text(1)];
     table.row(row.into_iter().chain(bounds));
 
-    let mut peers: [(&str, Box<dyn DriftDetector>); 2] = [
-        ("rill-ml Page-Hinkley (one direction)", Box::new(PageHinkley::default())),
-        ("rill-ml ADWIN", Box::new(Adwin::default())),
-    ];
-    for (name, peer) in &mut peers {
-        for value in &values[..history] {
-            black_box(peer.update(*value).is_ok());
-        }
-        let figure = time_batches(|batch| {
-            for value in &values[batch_of(batch)] {
-                black_box(peer.update(*value).is_ok());
-            }
-        });
-        table.row([(*name).to_owned(), figure.text(1)]);
-    }
+    let upwards = |up: &mut Focus, index: usize| {
+        up.push(values[index], times[index], 0.0);
+        black_box(up.best().score);
+    };
+    let figure = time_seasoned(Focus::default(), history, upwards);
+    table.row(["FOCuS, one direction".to_owned(), figure.text(1)]);
+
+    let page = |page: &mut PageHinkley, index: usize| {
+        black_box(page.update(values[index]).is_ok());
+    };
+    let figure = time_seasoned(PageHinkley::default(), history, page);
+    table.row(["rill-ml Page-Hinkley, one direction".to_owned(), figure.text(1)]);
+
+    let adwin = |adwin: &mut Adwin, index: usize| {
+        black_box(adwin.update(values[index]).is_ok());
+    };
+    let figure = time_seasoned(Adwin::default(), history, adwin);
+    table.row(["rill-ml ADWIN".to_owned(), figure.text(1)]);
+}
+
+/// The same as `time_batches`, after the state has taken the samples before.
+fn time_seasoned<S: Clone>(mut state: S, begin: usize, step: impl Fn(&mut S, usize)) -> Figure {
+    (0..begin).for_each(|index| step(&mut state, index));
+    time_batches(state, begin, step)
 }
