@@ -1,12 +1,12 @@
-//! What one signal costs: nanoseconds a whole step (baseline, test, threshold), hot in the cache and
-//! with very many signals in random order, and bytes of state in memory and as stored. Beside it
-//! the bare sequential test and a peer crate's detectors on the same values in the same run.
+//! What one signal costs: nanoseconds a whole step (baseline, test, threshold), hot in the cache
+//! and with very many signals in random order, and bytes of state in memory and as stored. Beside
+//! it the bare sequential test and a peer crate's detectors on the same values in the same run.
 //!
-//! A busy machine slows a measurement, never speeds one up. So each batch of samples is taken several
-//! times from the same state, the fastest counts, and the figure is the mean over consecutive
-//! batches, with its standard error: what a detector does only now and then is in it. In random
-//! order nothing can be repeated without being hot, so there the median of batches counts. `--full`
-//! takes a million signals, if that many fit into half of the memory that is free.
+//! A busy machine slows a measurement, never speeds one up. So each batch of samples is taken
+//! several times from the same state, the fastest counts, and the figure is the mean over
+//! consecutive batches, with its standard error: what a detector does only now and then is in it.
+//! In random order nothing can be repeated without being hot, so there the median of batches
+//! counts. `--full` takes a million signals, if that many fit into half of the memory that is free.
 
 mod common;
 
