@@ -6,6 +6,7 @@
 pub(crate) mod command_line;
 pub(crate) mod noise;
 pub(crate) mod oracle;
+pub(crate) mod sets;
 pub(crate) mod statistics;
 pub(crate) mod table;
 pub(crate) mod watch;

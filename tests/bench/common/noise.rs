@@ -8,7 +8,7 @@
 //! | N(0,1) | z + δ, z independent and standard normal | 1 |
 //! | t(3) | Student t with 3 degrees of freedom + δσ | √3 |
 //! | Laplace | density e^-∣x∣ / 2, + δσ | √2 |
-//! | AR(φ) | y + δ, y = φ y' + z: the level of the observed series shifts, not its innovations | 1 |
+//! | AR(φ) | y + δ, y = φ y' + z: the observed level shifts, not the innovations | 1 |
 //! | Poisson(λ) | Poisson with mean λ + δσ | √λ |
 //! | NB + season | negative binomial of size 10 with mean 20 (1 + 0.5 sin(2π t/day)) + δσ | √60 |
 //! | N + season A | z + A sin(2π t/day) + δ | 1 |
