@@ -17,7 +17,9 @@ use crate::{
     incident::{Cause, Change, ChangeKind, Symptom},
     pipeline::{
         MONTH_S, Pipeline, SignalStatus, Step, Subject,
+        budgets::Judged,
         intake::Intake,
+        presence::Presence,
         state::{Suspect, WatchedSignal},
     },
     series::{Direction, Kind, Time, built_in, seconds},
@@ -52,6 +54,9 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         samples: 0,
         cold: None,
         unexplained: None,
+        alarms: 0,
+        judged_s: 0.0,
+        budget_per_month: None,
     };
     WatchedSignal {
         source: source.to_owned(),
@@ -61,11 +66,14 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         status,
         suspect: None,
         moves: OrdinaryMoves::default(),
+        judged: Judged::default(),
+        presence: Presence::default(),
+        away_from: None,
     }
 }
 
 /// Flows are judged by their breadth; a detector of their level would only repeat it.
-fn is_flow(signal: &str) -> bool {
+pub(super) fn is_flow(signal: &str) -> bool {
     let flows = FlowKind::ALL.iter().flat_map(|kind| kind.signals());
     flows.into_iter().any(|name| name == signal)
         || matches!(
@@ -75,6 +83,12 @@ fn is_flow(signal: &str) -> bool {
                 | "applications_devices_removed"
                 | "organizations_devices_removed"
         )
+}
+
+/// Whether a change of a signal can become an incident of its own, which is what the budget of
+/// warnings is for. What is read from rows is named by its causes; alone it is a symptom at most.
+pub(super) fn can_warn(signal: &str) -> bool {
+    !is_flow(signal) && !is_exact(signal)
 }
 
 fn is_exact(signal: &str) -> bool {
@@ -89,8 +103,9 @@ impl Pipeline {
             let known = self.latest_levels(&intake.levels);
             self.state.graph.observe(&known, &self.settings.signals);
         }
-        let alpha = self.warning_alpha();
+        let shares = self.warning_shares(intake.at);
         for (signal, value) in &intake.levels {
+            let alpha = self.warning_alpha(signal, shares);
             self.watch_signal(signal, *value, alpha, intake, step);
         }
         self.settle_changes(intake);
@@ -105,15 +120,8 @@ impl Pipeline {
         intake: &Intake,
         step: &mut Step,
     ) {
-        let configured = self.settings.signals.get(signal);
-        let settings = DetectorSettings {
-            false_alarms_per_sample: alpha,
-            direction: configured.and_then(|settings| settings.direction),
-            min_change: configured.and_then(|settings| settings.min_change),
-            min_change_relative: configured.and_then(|settings| settings.min_change_relative),
-            exact: is_exact(signal),
-            interval_s: self.settings.interval_s,
-        };
+        let settings = self.detector_settings(signal, alpha);
+        let budget_per_month = self.alarms_a_month(signal, alpha);
         let drives = graph::is_parent(signal, &self.settings.signals);
         let driven = self.is_driven(signal);
         let Some(watched) = self.state.signals.get_mut(signal) else { return };
@@ -126,9 +134,21 @@ impl Pipeline {
         if is_flow(signal) {
             return;
         }
+        if let Some(until) = watched.judged.latest_at.filter(|latest| intake.at <= *latest) {
+            watched.status.cold = Some(format!("waits until {until}: its clock was set back"));
+            return;
+        }
+        if watched.is_still_away(value) {
+            watched.status.cold = Some("learns when it is back from its change".to_owned());
+            return;
+        }
         let verdict = watched.detector.step(&settings, signal, intake.at, value);
         let threshold = verdict.threshold;
+        let (could, alarmed) = (threshold.is_some(), verdict.change.is_some());
+        watched.judged.sampled(intake.at, could, alarmed, self.settings.interval_s);
         let status = &mut watched.status;
+        (status.alarms, status.judged_s) = (watched.judged.alarms, watched.judged.seconds);
+        status.budget_per_month = Some(budget_per_month);
         status.expected = verdict.expected;
         status.expected_low = verdict.expected_low;
         status.expected_high = verdict.expected_high;
@@ -159,6 +179,18 @@ impl Pipeline {
             if returned.kind == ChangeKind::Point {
                 step.changes.push(returned);
             }
+        }
+    }
+
+    pub(super) fn detector_settings(&self, signal: &str, alpha: f64) -> DetectorSettings {
+        let configured = self.settings.signals.get(signal);
+        DetectorSettings {
+            false_alarms_per_sample: alpha,
+            direction: configured.and_then(|settings| settings.direction),
+            min_change: configured.and_then(|settings| settings.min_change),
+            min_change_relative: configured.and_then(|settings| settings.min_change_relative),
+            exact: is_exact(signal),
+            interval_s: self.settings.interval_s,
         }
     }
 
@@ -412,9 +444,10 @@ impl Pipeline {
     /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share
     /// of one measured signal.
     fn is_news(&mut self, signal: &str, size: f64, at: Time) -> bool {
-        let measured = self.state.signals.keys().filter(|name| !is_exact(name)).count() as f64;
-        let a_month = self.settings.false_warnings_per_month / MONTH_S;
-        let every_s = (measured / a_month.max(f64::MIN_POSITIVE)).min(WARNING_EVERY_MAX_S);
+        let own = self.settings.signals.get(signal).and_then(|own| own.false_alarms_per_month);
+        let share = self.settings.false_warnings_per_month / self.warning_shares(at);
+        let a_month = own.unwrap_or(share).max(f64::MIN_POSITIVE);
+        let every_s = (MONTH_S / a_month).min(WARNING_EVERY_MAX_S);
         let every = TimeDelta::seconds(every_s as i64);
         let watched = self.state.signals.get_mut(signal);
         watched.is_some_and(|watched| watched.moves.is_news(at, size, every))
@@ -431,7 +464,7 @@ impl Pipeline {
         let Some(watched) = self.state.signals.get_mut(signal) else { return };
         let settled = watched.suspect.is_none() && at - change.detected_at >= patience;
         if !own && settled && (is_exact(signal) || !is_homeward(watched, change, at)) {
-            watched.detector.rebase();
+            watched.rebase();
         }
     }
 
@@ -441,7 +474,7 @@ impl Pipeline {
             pipeline.state.watches.iter().position(|watch| {
                 let Subject::Signal(signal) = &watch.subject else { return false };
                 let watched = pipeline.state.signals.get(signal);
-                watched.is_none_or(|watched| watched.detector.in_change().is_none())
+                watched.is_none_or(|watched| !watched.is_away())
             })
         };
         while let Some(index) = returned(self) {
