@@ -51,13 +51,16 @@ const VALUE_MAX: f64 = 1e140;
 const RECENT_SAMPLES: usize = 16;
 
 /// A new normal is the mean of the latest samples since the onset, at most this many.
-const REBASE_SAMPLES: usize = 8;
+const REBASE_SAMPLES: usize = 16;
 
 /// An alarm that returns within this many samples on a measured signal was a point.
 const POINT_SAMPLES: u64 = 2;
 
 /// Until a detector has learned this much it says what it cannot see yet.
 const COLD_SAMPLES: u64 = 500;
+
+/// A level that rests on fewer samples than a block of history has is new.
+const LEVEL_SETTLED_SAMPLES: f64 = 64.0;
 
 /// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
 /// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
@@ -276,17 +279,21 @@ impl Detector {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
             let follow = significant || !suspicious;
-            if self.baseline.learn(expected, at, settings.interval_s, value, follow) {
-                // The season is known now: the test begins anew, and so do its extremes.
-                self.restart_test();
+            let relearned = self.baseline.learn(expected, at, settings.interval_s, value, follow);
+            if relearned || self.baseline.samples() == COLD_SAMPLES {
+                // The season or the scatter is known only now: what was extreme without it says
+                // nothing any more.
                 self.history = History::default();
                 self.limit = None;
+            }
+            if relearned {
+                self.restart_test();
             } else if significant {
                 // Real, and smaller than matters: the test begins anew, lest it tell the same for
                 // ever. The baseline follows slowly, so that many small steps still add up to a
                 // change.
                 self.restart_test();
-            } else if self.history.observe(score) {
+            } else if self.is_settled() && self.history.observe(score) {
                 // Another block of history: the threshold is due again.
                 self.limit = None;
             }
@@ -314,6 +321,7 @@ impl Detector {
             open.change.before
         };
         verdict.score = open.change.score;
+        verdict.anomaly = 0.0;
         verdict.expected = Some(normal);
         verdict.expected_low = Some(normal - ordinary.band);
         verdict.expected_high = Some(normal + ordinary.band);
@@ -337,6 +345,7 @@ impl Detector {
                 self.alarm(settings, &open.change.signal, at, opposite, &alarm)
             {
                 verdict.score = score;
+                verdict.anomaly = anomaly(score, change.threshold);
                 self.raise(Change { before: open.change.before, ..change }, verdict);
                 return;
             }
@@ -379,9 +388,17 @@ impl Detector {
         Some((change, onset.level))
     }
 
+    /// Right after a new normal the statistic shows how badly that is known, not what is extreme in
+    /// ordinary life.
+    fn is_settled(&self) -> bool {
+        self.baseline.level_samples() >= LEVEL_SETTLED_SAMPLES
+    }
+
     fn raise(&mut self, change: Change, verdict: &mut Verdict) {
-        self.history.alarm(change.threshold);
-        self.limit = None;
+        if self.is_settled() {
+            self.history.alarm(change.threshold);
+            self.limit = None;
+        }
         self.restart_test();
         verdict.change = Some(change.clone());
         self.open = Some(Open::new(change));

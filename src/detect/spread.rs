@@ -16,8 +16,8 @@ const BINS_PER_OCTAVE: f64 = 4.0;
 const BINS_MAX: usize = 96;
 
 /// Reciprocal degrees of freedom that the fit weighs against each other: from nearly normal to
-/// tails with hardly a variance, each a third as plausible at first as the one before.
-const TAIL_INDEXES: [f64; 7] = [0.002, 0.05, 0.1, 0.2, 0.3, 0.4, 0.48];
+/// tails with hardly a variance, each half as plausible at first as the one before.
+const TAIL_INDEXES: [f64; 10] = [0.002, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.48];
 
 /// Parameters estimated from the same samples and priced in nowhere else: autocorrelation, skewness.
 const ESTIMATED: f64 = 2.0;
@@ -161,7 +161,7 @@ impl StudentT {
         let (mut total, mut index_mean, mut scale_log, mut prior) = (0.0, 0.0, 0.0, 1.0);
         for ((scale, likelihood), index) in fits.into_iter().zip(TAIL_INDEXES) {
             let share = (likelihood - best).exp() * prior;
-            prior /= 3.0;
+            prior /= 2.0;
             total += share;
             index_mean += share * index;
             scale_log += share * scale.ln();
