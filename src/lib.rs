@@ -9,11 +9,11 @@
 //!                                                                     notify (Alertmanager)
 //! ```
 //!
-//! A functional core (`series`, `accounting`, `fleet`, `incident`, `observation`, `detect`,
-//! `diagnose`, `pipeline`) holds every decision and is given the time with each observation; a thin
-//! shell (`sample`, `store`, `notify`, `serve`, `daemon`) owns sockets, SQL, timers and the clock.
-//! `backtest`, the tests and the demo run the same core, and the demo the same shell, on another
-//! clock.
+//! A functional core (`series`, `accounting`, `fleet`, `incident`, `observation`, `budget`,
+//! `detect`, `diagnose`, `pipeline`) holds every decision and is given the time with each
+//! observation; a thin shell (`sample`, `store`, `notify`, `serve`, `daemon`) owns sockets, SQL,
+//! timers and the clock. `backtest`, the tests and the demo run the same core, and the demo the
+//! same shell, on another clock.
 //!
 //! # Code map, in the order in which data flows
 //!
@@ -23,6 +23,7 @@
 //!   [`incident::Incident`] is causes in order with their evidence.
 //! - [`config`]: what was written becomes what it means, before any side effect.
 //! - [`sample`]: one sampler a source; every failure is an outcome with a reason.
+//! - [`budget`]: what was achieved of the promised rates, with its interval.
 //! - [`detect`]: one signal's baseline, test and threshold.
 //! - [`diagnose`]: flows by breadth, sequels and recoveries, row accounting, the causal graph, the
 //!   words.
@@ -62,6 +63,8 @@ pub mod config;
 pub mod http;
 
 pub mod sample;
+
+pub mod budget;
 
 pub mod detect;
 

@@ -29,6 +29,7 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
     ("fleet", &["fleet", "series"]),
     ("incident", &["incident", "series", "fleet"]),
     ("observation", &["observation", "series", "fleet", "accounting"]),
+    ("budget", &["budget"]),
     ("detect", &["detect", "series", "incident", "fleet", "accounting"]),
     ("diagnose", &["diagnose", "series", "incident", "fleet", "accounting"]),
     (
@@ -40,6 +41,7 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
             "observation",
             "fleet",
             "accounting",
+            "budget",
             "detect",
             "diagnose",
         ],

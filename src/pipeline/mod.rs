@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    budget::MONTH_DAYS,
     diagnose::displacement::Displacement,
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
@@ -27,7 +28,7 @@ use state::{Subject, Watch};
 /// The irregularity that a person should hear of.
 pub const CLOCK_STEP: &str = "clock_step";
 /// A month of the budgets, in seconds.
-const MONTH_S: f64 = 30.0 * 86_400.0;
+const MONTH_S: f64 = MONTH_DAYS * 86_400.0;
 
 /// What the pipeline needs to know of the configuration.
 #[derive(Clone, Debug, PartialEq)]
