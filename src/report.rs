@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    budget::Rate,
     fleet,
     incident::{
         Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Incident, Scope, Severity,
@@ -108,7 +109,15 @@ pub fn summary_json(summary: Summary) -> SummaryJson {
         incidents: summary.incidents,
         pages: summary.pages,
         warnings: summary.warnings,
+        pages_per_month: rate_json(summary.pages_per_month),
+        warnings_per_month: rate_json(summary.warnings_per_month),
     }
+}
+
+/// An achieved rate.
+pub fn rate_json(achieved: Rate) -> RateJson {
+    let Rate { rate, low, high } = achieved;
+    RateJson { rate: Number(rate), low: Number(low), high: Number(high) }
 }
 
 /// One signal as it stands.
@@ -189,7 +198,7 @@ fn affected_json(affected: &Affected) -> AffectedJson {
 }
 
 /// What a backtest counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Rows of the recording that were fed.
     pub samples: u64,
@@ -203,6 +212,10 @@ pub struct Summary {
     pub pages: u64,
     /// First notifications with severity `warning`.
     pub warnings: u64,
+    /// Pages in 30 days, with the interval in which the true rate lies.
+    pub pages_per_month: Rate,
+    /// The same for warnings.
+    pub warnings_per_month: Rate,
 }
 
 /// A [`Time`] in the contract's spelling.
@@ -404,6 +417,17 @@ pub struct SummaryJson {
     pub incidents: u64,
     pub pages: u64,
     pub warnings: u64,
+    pub pages_per_month: RateJson,
+    pub warnings_per_month: RateJson,
+}
+
+/// An achieved rate with its exact 95 % interval; `null` where there was no time to achieve it in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "`budget::Rate` describes its fields")]
+pub struct RateJson {
+    pub rate: Number,
+    pub low: Number,
+    pub high: Number,
 }
 
 /// An element of `/api/v1/signals`.

@@ -1,8 +1,6 @@
 //! The boundary at which an observation becomes clean values: duplicates, rows out of order, gaps,
 //! counter resets and numbers that are none are handled here and nowhere else.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 
 use crate::{
@@ -10,8 +8,13 @@ use crate::{
     diagnose::flows::FlowHistory,
     fleet::{Flows, Snapshot},
     observation::{Observation, Outcome, Reading},
-    pipeline::{CLOCK_STEP, Irregularity, Pipeline, Step, state::FleetSample},
+    pipeline::{
+        CLOCK_STEP, Irregularity, Pipeline, Step,
+        known::Known,
+        state::{FleetSample, paired},
+    },
     series::{Kind, Time},
+    values::{Name, Values},
 };
 
 /// A spacing beyond this many intervals is reported as a gap.
@@ -26,9 +29,9 @@ pub(super) struct Intake {
     pub(super) at: Time,
     pub(super) source: String,
     /// As recorded: counters cumulative.
-    pub(super) recordable: BTreeMap<String, f64>,
+    pub(super) recordable: Values,
     /// As watched: counters as rates per second.
-    pub(super) levels: BTreeMap<String, f64>,
+    pub(super) levels: Values,
     /// The fleet's previous present sample, if this is a fleet sample and there was one.
     pub(super) fleet_before: Option<FleetSample>,
     /// Cohorts before, and flows by application since, live.
@@ -117,19 +120,18 @@ impl Pipeline {
         step: &mut Step,
     ) -> Intake {
         let at = observation.at;
-        let mut values = BTreeMap::new();
-        for (signal, value) in &reading.values {
-            if value.is_finite() {
-                values.insert(signal.clone(), *value);
-            } else {
+        let mut values = reading.values.clone();
+        values.retain(|signal, value| {
+            if !value.is_finite() {
                 let message =
                     format!("{}: {signal} is {value} at {at}; it is missing", observation.source);
                 step.irregularities.push(Irregularity { kind: "not_finite", message });
             }
-        }
+            value.is_finite()
+        });
         let cohorts = reading.fleet.as_ref().and_then(|now| self.take_snapshot(now, &mut values));
         // What the database does not tell is missing, not zero.
-        values.retain(|signal, _| !reading.absent.contains(signal));
+        values.retain(|signal, _| !reading.absent.contains(&**signal));
         if let Some(accounting) = &reading.accounting {
             self.take_accounting(at, accounting);
         }
@@ -151,11 +153,7 @@ impl Pipeline {
         }
     }
 
-    fn take_snapshot(
-        &mut self,
-        now: &Snapshot,
-        values: &mut BTreeMap<String, f64>,
-    ) -> Option<Cohorts> {
+    fn take_snapshot(&mut self, now: &Snapshot, values: &mut Values) -> Option<Cohorts> {
         values.extend(now.counts());
         let before = self.state.snapshot.replace(now.clone())?;
         let flows = Flows::between(&before, now);
@@ -173,29 +171,22 @@ impl Pipeline {
 
     /// Gauges as they are, counters as rates. A counter that fell was reset, and how far it had
     /// come is not known: its interval is missing, never an increment.
-    fn levels(
-        &mut self,
-        observation: &Observation,
-        values: &BTreeMap<String, f64>,
-        step: &mut Step,
-    ) -> BTreeMap<String, f64> {
-        let mut levels = BTreeMap::new();
-        for (signal, value) in values {
-            let watched = self
-                .state
-                .signals
-                .entry(signal.clone())
-                .or_insert_with(|| super::signal_watch::fresh(signal, &observation.source));
-            let before = watched.raw.replace((observation.at, *value));
+    fn levels(&mut self, observation: &Observation, values: &Values, step: &mut Step) -> Values {
+        self.watch_new(&observation.source, values);
+        let mut levels = Values::with_capacity(values.len());
+        for (signal, watched, value) in paired(&mut self.state.signals, values) {
+            if watched.known.is_flow {
+                // Until this sample's breadth is judged.
+                watched.status.score = None;
+            }
+            let before = watched.raw.replace((observation.at, value));
             match (Kind::of(signal), before) {
-                (Kind::Gauge, _) => {
-                    levels.insert(signal.clone(), *value);
-                }
-                (Kind::Counter, Some((then, was))) if *value >= was && observation.at > then => {
+                (Kind::Gauge, _) => levels.push(signal.clone(), value),
+                (Kind::Counter, Some((then, was))) if value >= was && observation.at > then => {
                     let elapsed_s = (observation.at - then).max(TimeDelta::milliseconds(1));
-                    levels.insert(signal.clone(), (value - was) / elapsed_s.as_seconds_f64());
+                    levels.push(signal.clone(), (value - was) / elapsed_s.as_seconds_f64());
                 }
-                (Kind::Counter, Some((_, was))) if *value < was => {
+                (Kind::Counter, Some((_, was))) if value < was => {
                     let message =
                         format!("{signal} fell from {was} to {value}: its rate is missing");
                     step.irregularities.push(Irregularity { kind: "counter_reset", message });
@@ -204,5 +195,20 @@ impl Pipeline {
             }
         }
         levels
+    }
+
+    /// Begins to watch signals that were never seen before.
+    fn watch_new(&mut self, source: &str, values: &Values) {
+        // Both are in the order of their names: one walk tells whether any is new.
+        let mut watched = self.state.signals.keys();
+        if values.keys().all(|signal| watched.any(|other| other == signal)) {
+            return;
+        }
+        let new = values.keys().filter(|signal| !self.state.signals.contains_key(*signal));
+        for signal in new.cloned().collect::<Vec<Name>>() {
+            let mut fresh = super::signal_watch::fresh(&signal, source);
+            fresh.known = Known::of(&signal, &self.settings.signals);
+            self.state.signals.insert(signal, fresh);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod blindness;
 mod fleet_watch;
 mod intake;
+mod known;
 mod mass;
 mod signal_watch;
 mod state;
@@ -20,8 +21,10 @@ use crate::{
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
     series::{SignalSettings, Time},
+    values::Values,
 };
 
+use known::Known;
 pub use state::{STATE_VERSION, State};
 use state::{Subject, Watch};
 
@@ -50,7 +53,11 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Values to record, by signal, flows included. Missing ones are absent.
-    pub values: BTreeMap<String, f64>,
+    pub values: Values,
+    /// How new each value is to the detector of its signal, in 0..1, where 0.5 is the threshold and
+    /// 0 says that nothing can alarm yet. Of flows, only their breadth is judged; what is not
+    /// judged is absent.
+    pub anomalies: Values,
     /// Changes detected at this observation.
     pub changes: Vec<Change>,
     /// Incidents opened or altered, as they now are.
@@ -113,7 +120,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline that continues from `state` (`State::default()` for a first start).
-    pub fn new(settings: Settings, state: State) -> Pipeline {
+    pub fn new(settings: Settings, mut state: State) -> Pipeline {
+        for (signal, watched) in &mut state.signals {
+            watched.known = Known::of(signal, &settings.signals);
+        }
         Pipeline { settings, state, touched: BTreeMap::new(), inherited: None }
     }
 
@@ -202,7 +212,7 @@ impl Pipeline {
         };
         let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
         for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
-            if let Some(watched) = self.state.signals.get_mut(&signal) {
+            if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
                 watched.detector.rebase();
             }
         }

@@ -15,12 +15,13 @@ use crate::{
     },
     fleet::Snapshot,
     incident::{Change, Incident},
-    pipeline::SignalStatus,
+    pipeline::{SignalStatus, known::Known},
     series::Time,
+    values::{Name, Values},
 };
 
 /// The present shape of `State`. A stored state of another version is not read.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct State {
     pub(super) flows: BTreeMap<FlowKind, FlowHistory>,
     pub(super) graph: Graph,
     pub(super) ledger: Ledger,
-    pub(super) signals: BTreeMap<String, WatchedSignal>,
+    pub(super) signals: BTreeMap<Name, WatchedSignal>,
     pub(super) sources: BTreeMap<String, SourceState>,
     pub(super) watches: Vec<Watch>,
     pub(super) incidents_opened: u64,
@@ -61,7 +62,7 @@ impl Default for State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct FleetSample {
     pub(super) at: Time,
-    pub(super) values: BTreeMap<String, f64>,
+    pub(super) values: Values,
 }
 
 /// One signal under watch.
@@ -78,6 +79,21 @@ pub(super) struct WatchedSignal {
     pub(super) suspect: Option<Suspect>,
     /// What it ordinarily does beyond what its parents explain.
     pub(super) moves: OrdinaryMoves,
+    #[serde(skip)]
+    pub(super) known: Known,
+}
+
+/// Walks along signals and values at once: both are in the order of their names. Every value's
+/// signal must be watched.
+pub(super) fn paired<'a>(
+    signals: &'a mut BTreeMap<Name, WatchedSignal>,
+    values: &'a Values,
+) -> impl Iterator<Item = (&'a Name, &'a mut WatchedSignal, f64)> {
+    let mut values = values.into_iter().peekable();
+    signals.iter_mut().filter_map(move |(signal, watched)| {
+        let (_, value) = values.next_if(|(name, _)| name == signal)?;
+        Some((signal, watched, *value))
+    })
 }
 
 /// A change that may become an incident of its own.
