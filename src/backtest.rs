@@ -253,7 +253,7 @@ impl Gathered {
             self.incidents.insert(number, incident);
         }
         for irregularity in step.irregularities {
-            *self.irregularities.entry(irregularity.kind).or_insert(0) += 1;
+            *self.irregularities.entry(irregularity.kind.label()).or_insert(0) += 1;
         }
     }
 

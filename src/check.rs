@@ -171,8 +171,9 @@ fn values(reading: &Reading) -> Vec<(Name, f64)> {
     if let Some(fleet) = &reading.fleet {
         named.extend(fleet.counts());
     }
-    // What the snapshot counts as 0 because its column cannot be read is missing, not 0.
-    named.retain(|name, _| !reading.absent.contains(&**name));
+    // What the snapshot counts as 0 because its column cannot be read is missing, not 0; so is what
+    // is no number.
+    named.retain(|name, value| !reading.absent.contains(&**name) && value.is_finite());
     let place = |name: &str| {
         BUILT_IN.iter().position(|signal| signal.name == name).unwrap_or(BUILT_IN.len())
     };

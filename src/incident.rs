@@ -66,6 +66,8 @@ pub enum Cause {
     ReleaseRollout,
     /// A signal changed and nothing known explains it.
     Unexplained,
+    /// A source answers, and one of its signals has gone.
+    SignalLost,
     /// The daemon itself is blind.
     SamplingLost,
 }
@@ -96,7 +98,7 @@ pub enum Scope {
 
 impl Cause {
     /// Every cause that this version can name, in the order of the catalogue.
-    pub const ALL: [Cause; 9] = [
+    pub const ALL: [Cause; 10] = [
         Cause::MassUnpin,
         Cause::MassPin,
         Cause::MassRepin,
@@ -105,6 +107,7 @@ impl Cause {
         Cause::BulkUnpinByOwner,
         Cause::ReleaseRollout,
         Cause::Unexplained,
+        Cause::SignalLost,
         Cause::SamplingLost,
     ];
 
@@ -119,6 +122,7 @@ impl Cause {
             Cause::BulkUnpinByOwner => "bulk_unpin_by_owner",
             Cause::ReleaseRollout => "release_rollout",
             Cause::Unexplained => "unexplained",
+            Cause::SignalLost => "signal_lost",
             Cause::SamplingLost => "sampling_lost",
         }
     }
@@ -145,7 +149,7 @@ impl Cause {
             Cause::MassUnpin | Cause::MassPin | Cause::MassRepin | Cause::MassRetarget => {
                 Severity::Critical
             }
-            Cause::Unexplained | Cause::SamplingLost => Severity::Warning,
+            Cause::Unexplained | Cause::SignalLost | Cause::SamplingLost => Severity::Warning,
             Cause::BulkPinByOwner | Cause::BulkUnpinByOwner | Cause::ReleaseRollout => {
                 Severity::Info
             }
@@ -158,7 +162,7 @@ impl Cause {
             Cause::MassUnpin | Cause::MassPin | Cause::MassRepin | Cause::MassRetarget => {
                 &[(Severity::Critical, Scope::Platform)]
             }
-            Cause::Unexplained => &[(Severity::Warning, Scope::Platform)],
+            Cause::Unexplained | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
             Cause::SamplingLost => {
                 &[(Severity::Warning, Scope::Platform), (Severity::Critical, Scope::Platform)]
             }

@@ -44,8 +44,9 @@
 //!   same output to the byte, and a pipeline restored from its state goes on as if it had never
 //!   stopped.
 //! - One task owns the pipeline. Only [`daemon`] starts tasks; a task that dies ends the process.
-//! - A missing value is missing: never zero, never the last one. Numbers that are none, repeats,
-//!   rows out of order and counter resets are handled in `pipeline::intake` and nowhere else.
+//! - A missing value is missing: never zero, never the last one. Repeats, rows out of order, set
+//!   clocks and stale rows are handled in `pipeline::arrival`, counter resets and values that
+//!   cannot be in `pipeline::intake`, and nowhere else.
 //! - Nothing is told before it is committed, unless the store fails; then it is told all the same.
 //! - Labels and texts of a cause's alert never change once it was told.
 //! - No threshold is a constant that somebody chose: it follows from the budget, from history or

@@ -16,7 +16,7 @@ use prometheus::{
 use crate::{
     incident::{Cause, CauseRecord, Incident},
     observation::FailureReason,
-    pipeline::SignalStatus,
+    pipeline::{IrregularityKind, SignalStatus},
     series::Time,
 };
 
@@ -63,6 +63,7 @@ struct IncidentMetrics {
 struct SourceMetrics {
     sample_duration_seconds: HistogramVec,
     sample_failures_total: IntCounterVec,
+    sample_irregularities_total: IntCounterVec,
     sample_last_success_timestamp_seconds: GaugeVec,
     sample_interval_seconds: GaugeVec,
     up: IntGaugeVec,
@@ -184,6 +185,11 @@ impl Metrics {
             let failing = i64::from(other == reason);
             self.sources.failing.with_label_values(&[source, other.label()]).set(failing);
         }
+    }
+
+    /// Something was wrong with a sample, and was handled.
+    pub fn irregular(&self, source: &str, kind: IrregularityKind) {
+        self.sources.sample_irregularities_total.with_label_values(&[source, kind.label()]).inc();
     }
 
     /// The time between two samples of a source is now `interval`.
@@ -361,6 +367,12 @@ impl SourceMetrics {
                 "Samples that are missing, by what prevented them.",
                 &["source", "reason"],
             ),
+            sample_irregularities_total: counters(
+                registry,
+                "headwater_sample_irregularities_total",
+                "What was wrong with samples and was handled, by its kind.",
+                &["source", "kind"],
+            ),
             sample_last_success_timestamp_seconds: gauges(
                 registry,
                 "headwater_sample_last_success_timestamp_seconds",
@@ -394,6 +406,9 @@ impl SourceMetrics {
         for reason in FailureReason::ALL {
             self.sample_failures_total.with_label_values(&[source, reason.label()]);
             self.failing.with_label_values(&[source, reason.label()]).set(0);
+        }
+        for kind in IrregularityKind::ALL {
+            self.sample_irregularities_total.with_label_values(&[source, kind.label()]);
         }
     }
 }

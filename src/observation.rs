@@ -30,7 +30,8 @@ pub enum Outcome {
 /// A source's answer.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// Present signals by name. A signal that is not here is missing.
+    /// Present signals by name. A signal that is not here is missing; what is no number here is
+    /// missing too, and counted.
     pub values: Values,
     /// Signals that `fleet` cannot tell, because a column that they need is missing or not granted:
     /// where a count of the snapshot says 0, these are missing.
@@ -39,6 +40,9 @@ pub struct Reading {
     pub fleet: Option<fleet::Snapshot>,
     /// Migration tables, and on PostgreSQL statistics views, from an `open_balena` source.
     pub accounting: Option<accounting::Reading>,
+    /// How far behind the source says that it is, in seconds: a replica that has not replayed yet
+    /// what its primary did. `None` where that cannot be, or is not known.
+    pub behind_s: Option<f64>,
     /// How long the sample took.
     pub took: Duration,
     /// What could not be read and what would help (a missing grant, a missing column). The sampler

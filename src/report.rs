@@ -6,15 +6,17 @@ use chrono::SecondsFormat;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    budget::Rate,
+    budget::{MONTH_DAYS, Rate, poisson_rate},
     fleet,
     incident::{
         Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Incident, Scope, Severity,
         Symptom,
     },
-    pipeline::SignalStatus,
+    pipeline::{SignalStatus, Standing},
     series::{Direction, Time},
 };
+
+const DAY_S: f64 = 86_400.0;
 
 /// One object as one line of text, without the line's end.
 pub fn line(object: &impl Serialize) -> String {
@@ -136,7 +138,39 @@ pub fn signal_json(status: &SignalStatus) -> SignalJson {
         samples: status.samples,
         cold: status.cold.clone(),
         unexplained: status.unexplained.map(Number),
+        alarms: status.alarms,
+        judged_days: Number(status.judged_s / DAY_S),
+        alarms_per_month: monthly_json(status.alarms, status.judged_s),
+        budget_per_month: status.budget_per_month.map(Number),
     }
+}
+
+/// Every signal, and what was told beside the budgets.
+pub fn signals_json(standing: &Standing) -> SignalsJson {
+    let tally = &standing.tally;
+    let told = |count: u64, rejected: u64, budget: f64| ToldJson {
+        count,
+        rejected,
+        per_month: monthly_json(count, tally.watched_s),
+        budget_per_month: Number(budget),
+    };
+    let mut signals: Vec<SignalJson> = standing.signals.iter().map(signal_json).collect();
+    signals.sort_by(|a, b| a.signal.cmp(&b.signal));
+    SignalsJson {
+        signals,
+        notifications: NotificationsJson {
+            watched_days: Number(tally.watched_s / DAY_S),
+            pages: told(tally.pages, tally.pages_rejected, standing.pages_per_month),
+            warnings: told(tally.warnings, tally.warnings_rejected, standing.warnings_per_month),
+        },
+    }
+}
+
+/// Events in so many seconds as a rate a month; `None` where there was no time for any.
+fn monthly_json(events: u64, exposure_s: f64) -> Option<RateJson> {
+    let achieved = poisson_rate(events, exposure_s / DAY_S / MONTH_DAYS);
+    let known = [achieved.rate, achieved.low, achieved.high].iter().all(|end| end.is_finite());
+    known.then_some(rate_json(achieved))
 }
 
 /// The cause that an incident goes by: the last that notified; of an `info` incident, the last.
@@ -421,15 +455,6 @@ pub struct SummaryJson {
     pub warnings_per_month: RateJson,
 }
 
-/// An achieved rate with its exact 95 % interval; `null` where there was no time to achieve it in.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "`budget::Rate` describes its fields")]
-pub struct RateJson {
-    pub rate: Number,
-    pub low: Number,
-    pub high: Number,
-}
-
 /// An element of `/api/v1/signals`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the core's `SignalStatus` describes its fields")]
@@ -447,6 +472,43 @@ pub struct SignalJson {
     pub samples: u64,
     pub cold: Option<String>,
     pub unexplained: Option<Number>,
+    pub alarms: u64,
+    pub judged_days: Number,
+    pub alarms_per_month: Option<RateJson>,
+    pub budget_per_month: Option<Number>,
+}
+
+/// How often something happens in 30 days, with the ends of its exact 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "`budget::Rate` describes its fields")]
+pub struct RateJson {
+    pub rate: Number,
+    pub low: Number,
+    pub high: Number,
+}
+
+/// `notifications` of `/api/v1/signals`: what was told since the store is new.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotificationsJson {
+    /// Days in which something was watched, gaps left out.
+    pub watched_days: Number,
+    /// What woke somebody.
+    pub pages: ToldJson,
+    /// What did not.
+    pub warnings: ToldJson,
+}
+
+/// Notifications of one severity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToldJson {
+    /// First notifications, whether they were right or not.
+    pub count: u64,
+    /// Those of incidents that an operator rejected.
+    pub rejected: u64,
+    /// How often that is; `null` before anything was watched.
+    pub per_month: Option<RateJson>,
+    /// How many may be false.
+    pub budget_per_month: Number,
 }
 
 /// The answer of `/api/v1/incidents`.
@@ -461,6 +523,8 @@ pub struct IncidentsJson {
 pub struct SignalsJson {
     /// By name.
     pub signals: Vec<SignalJson>,
+    /// What was told beside the budgets.
+    pub notifications: NotificationsJson,
 }
 
 /// Every error of the API.

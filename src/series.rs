@@ -114,4 +114,11 @@ pub struct SignalSettings {
     pub min_change: Option<f64>,
     /// Smaller changes do not matter, as a share of the level before.
     pub min_change_relative: Option<f64>,
+    /// Smaller values are faults of the measurement, and missing.
+    pub valid_min: Option<f64>,
+    /// Larger values are faults of the measurement, and missing.
+    pub valid_max: Option<f64>,
+    /// False alarms per 30 days that this signal alone may bring, in place of its share of the
+    /// budget.
+    pub false_alarms_per_month: Option<f64>,
 }

@@ -56,6 +56,11 @@ impl Values {
         }
     }
 
+    /// Takes a signal out, and gives the value that it had.
+    pub fn remove(&mut self, name: &str) -> Option<f64> {
+        self.place(name).ok().map(|index| self.0.remove(index).1)
+    }
+
     /// Keeps what `keeps` says.
     pub fn retain(&mut self, mut keeps: impl FnMut(&Name, f64) -> bool) {
         self.0.retain(|(name, value)| keeps(name, *value));
@@ -227,6 +232,7 @@ mod tests {
         let kept: Vec<&str> = values.keys().map(|name| &**name).collect();
         assert_eq!(kept, ["a", "b"]);
         assert_eq!((values.get("b"), values.get("aa")), (Some(&4.0), None));
+        assert_eq!((values.clone().remove("b"), values.clone().remove("c")), (Some(4.0), None));
         assert!(values.contains_key("a") && !values.contains_key("c") && values.len() == 2);
     }
 

@@ -91,6 +91,7 @@ const CONTRACT_METRICS: &[&str] = &[
     "headwater_incidents_total",
     "headwater_sample_duration_seconds",
     "headwater_sample_failures_total",
+    "headwater_sample_irregularities_total",
     "headwater_sample_last_success_timestamp_seconds",
     "headwater_source_up",
     "headwater_notifications_total",
@@ -126,6 +127,10 @@ const CONFIGURATION_KEYS: &[&str] = &[
     "drives",
     "direction",
     "min_change",
+    "min_change_relative",
+    "valid_min",
+    "valid_max",
+    "false_alarms_per_month",
     "notify",
     "alertmanager",
 ];

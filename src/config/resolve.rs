@@ -145,7 +145,8 @@ fn public_url(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn positive(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<f64> {
+/// A budget: a number above zero.
+pub(super) fn positive(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<f64> {
     let (number, text) = reader.number(field)?;
     if number <= 0.0 {
         reader.wrong(

@@ -212,8 +212,18 @@ pub(super) fn signals(
     signals
 }
 
+const SIGNAL_KEYS: &[&str] = &[
+    "drives",
+    "direction",
+    "min_change",
+    "min_change_relative",
+    "valid_min",
+    "valid_max",
+    "false_alarms_per_month",
+];
+
 fn signal(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SignalSettings> {
-    let table = reader.table(field, &["drives", "direction", "min_change"])?;
+    let table = reader.table(field, SIGNAL_KEYS)?;
     let mut settings = SignalSettings::default();
     for item in table.get("drives").map(|field| reader.items(&field)).unwrap_or_default() {
         if let Some(text) = reader.text(&item) {
@@ -227,12 +237,45 @@ fn signal(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SignalSettings> 
             _ => reader.wrong(&text, "is no direction: write up or down, or remove it for both"),
         }
     }
-    if let Some((number, text)) = table.get("min_change").and_then(|field| reader.number(&field)) {
-        if number < 0.0 {
-            reader.wrong(&text, "is negative: write the size of a change, 0 or more");
-        } else {
-            settings.min_change = Some(number);
-        }
-    }
+    settings.min_change = not_negative(
+        reader,
+        table.get("min_change"),
+        "is negative: write the size of a change, 0 or more",
+    );
+    settings.min_change_relative = not_negative(
+        reader,
+        table.get("min_change_relative"),
+        "is negative: write a share of the level before, 0 or more (0.05 is 5 %)",
+    );
+    settings.false_alarms_per_month = table
+        .get("false_alarms_per_month")
+        .and_then(|field| super::resolve::positive(reader, &field));
+    (settings.valid_min, settings.valid_max) = valid_range(reader, &table);
     Some(settings)
+}
+
+fn not_negative(reader: &mut Reader<'_>, field: Option<Field<'_>>, negative: &str) -> Option<f64> {
+    let (number, text) = reader.number(&field?)?;
+    if number < 0.0 {
+        reader.wrong(&text, negative);
+        return None;
+    }
+    Some(number)
+}
+
+/// The range in which values can be true. One without room between its ends would leave nothing.
+fn valid_range(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<f64>, Option<f64>) {
+    let least = table.get("valid_min").and_then(|field| reader.number(&field));
+    let most = table.get("valid_max").and_then(|field| reader.number(&field));
+    if let (Some((least, _)), Some((most, text))) = (&least, &most)
+        && least >= most
+    {
+        let message = format!(
+            "is not above valid_min, {least}: every value would be missing; exchange them, or \
+             remove one"
+        );
+        reader.wrong(text, &message);
+        return (None, None);
+    }
+    (least.map(|(number, _)| number), most.map(|(number, _)| number))
 }

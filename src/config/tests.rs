@@ -77,7 +77,8 @@ fn the_pipeline_learns_of_signals_and_sources() {
          - { type: open_balena, name: fleet, url: 'sqlite://fleet.db' }\n\
          - { type: push, signals: [b, a] }\n\
          signals:\n  \
-           a: { drives: [b, delta_queue], direction: down, min_change: 2.5 }\n",
+           a: { drives: [b, delta_queue], direction: down, min_change: 2.5, min_change_relative: 0.05, \
+           valid_min: -1, valid_max: 1e6, false_alarms_per_month: 0.25 }\n",
     )
     .pipeline_settings();
     assert_eq!((settings.interval_s, settings.plain_ids), (15.0, false));
@@ -86,7 +87,10 @@ fn the_pipeline_learns_of_signals_and_sources() {
         drives: vec!["b".to_owned(), "delta_queue".to_owned()],
         direction: Some(Direction::Down),
         min_change: Some(2.5),
-        min_change_relative: None,
+        min_change_relative: Some(0.05),
+        valid_min: Some(-1.0),
+        valid_max: Some(1e6),
+        false_alarms_per_month: Some(0.25),
     };
     assert_eq!(settings.signals["a"], expected);
 }

@@ -13,7 +13,7 @@ use crate::{
     incident::{Incident, Severity},
     metrics::Metrics,
     observation::{Observation, Outcome},
-    pipeline::{CLOCK_STEP, Pipeline, SignalStatus, Step},
+    pipeline::{IrregularityKind, Pipeline, Standing, Step},
     serve::Command,
     store::{Batch, Sample, Store},
 };
@@ -29,7 +29,7 @@ pub(super) struct Keeper {
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    pub(super) signals: watch::Sender<Vec<SignalStatus>>,
+    pub(super) standing: watch::Sender<Standing>,
     pub(super) wake: watch::Sender<u64>,
     /// While the store fails: every open incident, and what it did not take yet. A store that fails
     /// must neither silence a page nor let one end.
@@ -128,10 +128,11 @@ impl Keeper {
 
     fn take(&mut self, step: Step, observation: &Observation, turn: &mut Turn) {
         for irregularity in &step.irregularities {
-            if irregularity.kind == CLOCK_STEP {
+            self.metrics.irregular(&observation.source, irregularity.kind);
+            if irregularity.kind == IrregularityKind::ClockStep {
                 warn!("{}", irregularity.message);
             } else {
-                debug!(kind = irregularity.kind, "{}", irregularity.message);
+                debug!(kind = irregularity.kind.label(), "{}", irregularity.message);
             }
         }
         for incident in &step.incidents {
@@ -203,9 +204,9 @@ impl Keeper {
         if news {
             self.wake.send_modify(|turns| *turns += 1);
         }
-        let signals = self.pipeline.signals();
-        self.metrics.observe_step(&signals);
-        self.signals.send_replace(signals);
+        let standing = self.pipeline.standing();
+        self.metrics.observe_step(&standing.signals);
+        self.standing.send_replace(standing);
         for Answer { reply, incident } in turn.answers.drain(..) {
             // Whoever asked may have gone.
             let _ = reply.send(incident);

@@ -9,6 +9,7 @@
 //! the notifiers send once more, HTTP drains, the store closes.
 
 mod keeper;
+mod learning;
 mod lifecycle;
 mod restore;
 
@@ -88,12 +89,12 @@ pub async fn run(
     let sources = connect(config, &clock)?;
     let names = config.sources.iter().map(|source| source.name.as_str());
     let metrics = Arc::new(Metrics::new(names, config.interval, env!("CARGO_PKG_VERSION")));
-    let pipeline = restore::restore(&store, config.pipeline_settings(), clock.now()).await?;
+    let pipeline = restore::restore(&store, config, clock.now()).await?;
     metrics.incidents_restored(pipeline.incidents());
 
     let (observations, observed) = mpsc::channel(OBSERVATIONS_MAX);
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
-    let (signals, signals_seen) = watch::channel(pipeline.signals());
+    let (standing, standing_seen) = watch::channel(pipeline.standing());
     let (ready, ready_seen) = watch::channel(false);
     let (wake, woken) = watch::channel(0u64);
     let (unsaved, unsaved_seen) = watch::channel(Vec::new());
@@ -104,7 +105,7 @@ pub async fn run(
         store: store.clone(),
         metrics: Arc::clone(&metrics),
         commands,
-        signals: signals_seen,
+        standing: standing_seen,
         ready: ready_seen,
         settings: Arc::new(serve::Settings::of(config)),
         clock,
@@ -123,10 +124,12 @@ pub async fn run(
         tasks.notifier("notifier", sending);
     }
     let mut keeper =
-        Keeper { pipeline, store: store.clone(), metrics, clock, signals, wake, unsaved };
+        Keeper { pipeline, store: store.clone(), metrics, clock, standing, wake, unsaved };
     // A history that is slow to come must not keep the daemon from ending.
-    let learning = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT);
+    let learning = keeper.learn_history(sources, HISTORY, HISTORY_TIMEOUT, config);
     let sources = soft.run_until_cancelled(learning).await.unwrap_or_default();
+    let configured = config.sources.iter().map(|source| source.signal_names().len()).sum();
+    info!("{}", learning::still_learning(&keeper.pipeline.signals(), configured));
     let keeping = keeper.run(observed, commanded, tasks.keeper_stops());
     tasks.keeper("pipeline", keeping);
     for source in sources {
@@ -239,15 +242,20 @@ async fn prune(
 }
 
 impl Keeper {
-    /// Learns from what Prometheus remembers, so that a new daemon does not start blind, and gives
-    /// the sources back. What cannot be had is said and done without.
+    /// Learns from what the store and Prometheus remember, so that a new daemon does not start
+    /// blind, and gives the sources back. What cannot be had is said and done without.
     async fn learn_history(
         &mut self,
         mut sources: Vec<Source>,
         length: TimeDelta,
         patience: Duration,
+        config: &Config,
     ) -> Vec<Source> {
         let end = self.clock.now();
+        let stored = learning::learn_stored(&self.store, &mut self.pipeline, config, end).await;
+        if let Err(error) = stored {
+            warn!("starting without what the store remembers: {error:#}");
+        }
         for source in &mut sources {
             let known = self.pipeline.latest(source.name());
             let start = known.map_or(end - length, |latest| latest.max(end - length));

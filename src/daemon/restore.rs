@@ -1,12 +1,15 @@
 //! The start: what the store remembers becomes the pipeline, and what nobody can follow any more is
 //! settled.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use tracing::{error, info, warn};
 
 use crate::{
+    config::Config,
     incident::Incident,
-    pipeline::{Pipeline, Settings, State},
+    pipeline::{Pipeline, State},
     series::Time,
     store::{Batch, Store, Stored},
 };
@@ -19,9 +22,17 @@ const SETTLED: &str = "Closed without being over: Headwater started without what
 /// version. An incident that is open in the store, but not in the pipeline, would stay open for
 /// ever: it is closed, and its timeline says why. Fails only if the store cannot be read or
 /// written.
-pub(super) async fn restore(store: &Store, settings: Settings, now: Time) -> Result<Pipeline> {
+pub(super) async fn restore(store: &Store, config: &Config, now: Time) -> Result<Pipeline> {
     let state = match store.load_state().await? {
-        Stored::State(state) => Some(*state),
+        Stored::State(restored) => {
+            if !restored.unlearned.is_empty() {
+                warn!(
+                    signals = restored.unlearned.join(", "),
+                    "what these had learned cannot be taken on: they begin anew"
+                );
+            }
+            Some(restored.state)
+        }
         Stored::Nothing => None,
         Stored::OtherVersion { stored, known } => {
             warn!(
@@ -39,7 +50,14 @@ pub(super) async fn restore(store: &Store, settings: Settings, now: Time) -> Res
     if state.is_some() {
         info!("goes on from the stored detector state");
     }
-    let pipeline = Pipeline::new(settings, state.unwrap_or_else(State::default));
+    let settings = config.pipeline_settings();
+    let mut pipeline = Pipeline::new(settings, state.unwrap_or_else(State::default));
+    let sources = config.sources.iter();
+    let given: BTreeMap<&str, Vec<&str>> =
+        sources.map(|source| (source.name.as_str(), source.signal_names())).collect();
+    pipeline.retain_signals(|source, signal| {
+        given.get(source).is_some_and(|signals| signals.contains(&signal))
+    });
     settle(store, &pipeline, now).await?;
     Ok(pipeline)
 }

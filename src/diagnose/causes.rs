@@ -432,3 +432,69 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
         next_steps,
     }
 }
+
+/// What is known of signals that are gone while their source answers.
+#[derive(Clone, Copy, Debug)]
+pub struct GoneFacts<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// Which, by name.
+    pub signals: &'a [&'a str],
+    /// The first sample without one of them.
+    pub onset: Time,
+    /// The present.
+    pub now: Time,
+    /// Samples in a row without them.
+    pub absent: u32,
+}
+
+/// Names that one sentence lists.
+const NAMES_MAX: usize = 5;
+
+/// The record of signals that are gone.
+pub fn signal_lost(facts: GoneFacts<'_>) -> CauseRecord {
+    let source = quoted(facts.source, 60);
+    let mut names: Vec<String> =
+        facts.signals.iter().take(NAMES_MAX).map(|signal| quoted(signal, 80)).collect();
+    let more = facts.signals.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        names.push(format!("{} more", count(more as i64)));
+    }
+    let names = match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    };
+    let have = if facts.signals.len() == 1 { "has" } else { "have" };
+    let summary = format!(
+        "Source {source} answers, but {names} {have} been missing from its last {} samples, since \
+         {} UTC, after more than a day of presence.",
+        count(i64::from(facts.absent)),
+        hms(facts.onset),
+    );
+    let next_steps = vec![
+        format!(
+            "Run `headwater check --connect` where the daemon runs: its notes on {source} name the \
+             query, table, column or grant that is missing."
+        ),
+        "If it was taken away on purpose: take it out of the configuration, or accept this \
+         incident."
+            .to_owned(),
+    ];
+    let meaning = "What is missing is neither zero nor its last value: what depends on it is not \
+                   judged until it is back. This says nothing about the fleet itself.";
+    CauseRecord {
+        cause: Cause::SignalLost,
+        severity: Cause::SignalLost.severity(),
+        scope: Scope::Platform,
+        onset: facts.onset,
+        detected_at: facts.now,
+        superseded_at: None,
+        title: format!("Source {source} no longer gives {names}"),
+        description: format!("{meaning}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
+        evidence: vec![Evidence { kind: "source".to_owned(), text: summary.clone() }],
+        summary,
+        probability: 1.0,
+        blast_radius: BlastRadius::default(),
+        next_steps,
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     diagnose::flows::FlowKind,
@@ -109,6 +109,7 @@ pub struct Explanation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Graph {
     /// In the order in which their signals appeared.
+    #[serde(deserialize_with = "slopes_of_any_version")]
     slopes: Vec<Learned>,
     #[serde(skip)]
     places: Places,
@@ -296,6 +297,26 @@ impl Graph {
         );
         Explanation { by, share, text }
     }
+}
+
+/// Up to version 2 of the state, moments stood in a map by `parent>child`.
+fn slopes_of_any_version<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Learned>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        List(Vec<Learned>),
+        Map(BTreeMap<String, Slope>),
+    }
+    Ok(match Stored::deserialize(source)? {
+        Stored::List(slopes) => slopes,
+        Stored::Map(slopes) => {
+            let edges = slopes.iter().filter_map(|(edge, slope)| {
+                let (parent, child) = edge.split_once('>')?;
+                Some(Learned { parent: parent.into(), child: child.into(), slope: *slope })
+            });
+            edges.collect()
+        }
+    })
 }
 
 /// Whether this signal is known to drive any other.

@@ -58,6 +58,7 @@ fn every_metric_of_the_contract_exists() {
         "headwater_incidents_total",
         "headwater_sample_duration_seconds",
         "headwater_sample_failures_total",
+        "headwater_sample_irregularities_total",
         "headwater_sample_last_success_timestamp_seconds",
         "headwater_source_up",
         "headwater_source_failing",
@@ -233,4 +234,19 @@ fn promtool(metrics: &Metrics) {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success() && said.is_empty(), "promtool: {} {said}", output.status);
+}
+
+#[test]
+fn every_kind_of_irregularity_of_every_source_exists_at_zero() {
+    let metrics = metrics();
+    metrics.irregular("fleet", IrregularityKind::Stale);
+    for source in ["fleet", "prometheus"] {
+        for kind in IrregularityKind::ALL {
+            let count = u8::from(source == "fleet" && kind == IrregularityKind::Stale);
+            let label = kind.label();
+            let name = "headwater_sample_irregularities_total";
+            let line = format!("{name}{{kind=\"{label}\",source=\"{source}\"}} {count}");
+            check_has(&metrics, &[&line]);
+        }
+    }
 }

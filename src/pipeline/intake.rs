@@ -1,27 +1,20 @@
-//! The boundary at which an observation becomes clean values: duplicates, rows out of order, gaps,
-//! counter resets and numbers that are none are handled here and nowhere else.
+//! The boundary at which a reading becomes clean values: counter resets, numbers that are none and
+//! values that cannot be true are handled here and nowhere else. Whether a reading is news at all
+//! is for `arrival` to say.
 
 use chrono::TimeDelta;
 
 use crate::{
-    accounting,
-    diagnose::flows::FlowHistory,
     fleet::{Flows, Snapshot},
-    observation::{Observation, Outcome, Reading},
+    observation::{Observation, Reading},
     pipeline::{
-        CLOCK_STEP, Irregularity, Pipeline, Step,
+        Irregularity, IrregularityKind, Pipeline, Settings, Step,
         known::Known,
-        state::{FleetSample, paired},
+        state::{FleetSample, WatchedSignal, paired},
     },
     series::{Kind, Time},
     values::{Name, Values},
 };
-
-/// A spacing beyond this many intervals is reported as a gap.
-const GAP_INTERVALS: f64 = 2.5;
-
-/// So many samples in a row that are older than the latest one mean that the clock was set back.
-const CLOCK_STEP_SAMPLES: u32 = 3;
 
 /// A sample as the later stages see it.
 #[derive(Clone, Debug)]
@@ -46,72 +39,6 @@ pub(super) struct Cohorts {
 }
 
 impl Pipeline {
-    /// Whether an observation is news: later than the latest of its source.
-    pub(super) fn admit(&mut self, observation: &Observation, step: &mut Step) -> bool {
-        self.notice_clock_step(observation, step);
-        let source = self.state.sources.entry(observation.source.clone()).or_default();
-        let at = observation.at;
-        if let Some(latest) = source.latest_at {
-            let (kind, word) = match at.cmp(&latest) {
-                std::cmp::Ordering::Less => ("out_of_order", "is older than the latest sample"),
-                std::cmp::Ordering::Equal => ("duplicate", "has the time of the latest sample"),
-                std::cmp::Ordering::Greater => {
-                    self.note_gap(&observation.source, latest, at, step);
-                    self.advance(&observation.source, observation);
-                    return true;
-                }
-            };
-            let message = format!(
-                "{}: the sample of {at} {word}, {latest}; it is left out",
-                observation.source
-            );
-            step.irregularities.push(Irregularity { kind, message });
-            return false;
-        }
-        self.advance(&observation.source, observation);
-        true
-    }
-
-    /// A clock that was set back makes every sample older than the latest one. A late row is alone;
-    /// when it is followed by more, the time is taken as it is, and watching begins anew.
-    fn notice_clock_step(&mut self, observation: &Observation, step: &mut Step) {
-        let name = &observation.source;
-        let source = self.state.sources.entry(name.clone()).or_default();
-        let older = source.latest_at.is_some_and(|latest| observation.at < latest);
-        source.behind = if older { source.behind + 1 } else { 0 };
-        if source.behind < CLOCK_STEP_SAMPLES {
-            return;
-        }
-        (source.behind, source.latest_at, source.first_missed) = (0, None, None);
-        if source.is_fleet {
-            (self.state.fleet, self.state.snapshot) = (None, None);
-            self.state.flows.values_mut().for_each(FlowHistory::clear_recent);
-        }
-        self.state.signals.retain(|_, watched| watched.source != *name);
-        let message = format!(
-            "{name}: the clock was set back to {}; what its signals had shown is forgotten",
-            observation.at
-        );
-        step.irregularities.push(Irregularity { kind: CLOCK_STEP, message });
-    }
-
-    fn advance(&mut self, name: &str, observation: &Observation) {
-        let source = self.state.sources.entry(name.to_owned()).or_default();
-        source.latest_at = Some(observation.at);
-        if let Outcome::Sampled(reading) = &observation.outcome {
-            source.is_fleet |=
-                reading.fleet.is_some() || reading.values.contains_key("devices_pinned");
-        }
-    }
-
-    fn note_gap(&self, source: &str, latest: Time, at: Time, step: &mut Step) {
-        let elapsed_s = (at - latest).as_seconds_f64();
-        if elapsed_s > GAP_INTERVALS * self.settings.interval_s {
-            let message = format!("{source}: no sample for {elapsed_s} s before {at}");
-            step.irregularities.push(Irregularity { kind: "gap", message });
-        }
-    }
-
     /// Takes a reading apart into values, flows and ledger.
     pub(super) fn take(
         &mut self,
@@ -125,16 +52,18 @@ impl Pipeline {
             if !value.is_finite() {
                 let message =
                     format!("{}: {signal} is {value} at {at}; it is missing", observation.source);
-                step.irregularities.push(Irregularity { kind: "not_finite", message });
+                let kind = IrregularityKind::NotFinite;
+                step.irregularities.push(Irregularity { kind, message });
             }
             value.is_finite()
         });
         let cohorts = reading.fleet.as_ref().and_then(|now| self.take_snapshot(now, &mut values));
         // What the database does not tell is missing, not zero.
         values.retain(|signal, _| !reading.absent.contains(&**signal));
-        if let Some(accounting) = &reading.accounting {
-            self.take_accounting(at, accounting);
-        }
+        values.retain(|signal, value| {
+            Kind::of(signal) == Kind::Counter || is_valid(&self.settings, signal, value, at, step)
+        });
+        self.take_accounting(at, reading);
         let is_fleet = values.contains_key("devices_pinned") || values.contains_key("pins_removed");
         let fleet_before = if is_fleet {
             let now = FleetSample { at, values: values.clone() };
@@ -165,33 +94,26 @@ impl Pipeline {
         Some(Cohorts { before, flows })
     }
 
-    fn take_accounting(&mut self, at: Time, reading: &accounting::Reading) {
-        self.state.ledger.read(at, reading);
+    /// What the database says of written rows comes from the server that writes them, and is of its
+    /// time even where the fleet's rows are not.
+    pub(super) fn take_accounting(&mut self, at: Time, reading: &Reading) {
+        if let Some(accounting) = &reading.accounting {
+            self.state.ledger.read(at, accounting);
+        }
     }
 
-    /// Gauges as they are, counters as rates. A counter that fell was reset, and how far it had
-    /// come is not known: its interval is missing, never an increment.
+    /// Gauges as they are, counters as rates.
     fn levels(&mut self, observation: &Observation, values: &Values, step: &mut Step) -> Values {
         self.watch_new(&observation.source, values);
         let mut levels = Values::with_capacity(values.len());
-        for (signal, watched, value) in paired(&mut self.state.signals, values) {
+        let Pipeline { settings, state, .. } = self;
+        for (signal, watched, value) in paired(&mut state.signals, values) {
             if watched.known.is_flow {
                 // Until this sample's breadth is judged.
                 watched.status.score = None;
             }
-            let before = watched.raw.replace((observation.at, value));
-            match (Kind::of(signal), before) {
-                (Kind::Gauge, _) => levels.push(signal.clone(), value),
-                (Kind::Counter, Some((then, was))) if value >= was && observation.at > then => {
-                    let elapsed_s = (observation.at - then).max(TimeDelta::milliseconds(1));
-                    levels.push(signal.clone(), (value - was) / elapsed_s.as_seconds_f64());
-                }
-                (Kind::Counter, Some((_, was))) if value < was => {
-                    let message =
-                        format!("{signal} fell from {was} to {value}: its rate is missing");
-                    step.irregularities.push(Irregularity { kind: "counter_reset", message });
-                }
-                (Kind::Counter, _) => {}
+            if let Some(level) = watched.level(signal, observation.at, value, settings, step) {
+                levels.push(signal.clone(), level);
             }
         }
         levels
@@ -211,4 +133,61 @@ impl Pipeline {
             self.state.signals.insert(signal, fresh);
         }
     }
+
+    /// The level of a watched signal, from its raw value and the one before.
+    pub(super) fn level_of(
+        &mut self,
+        signal: &str,
+        at: Time,
+        value: f64,
+        step: &mut Step,
+    ) -> Option<f64> {
+        let watched = self.state.signals.get_mut(signal)?;
+        watched.level(signal, at, value, &self.settings, step)
+    }
+}
+
+impl WatchedSignal {
+    /// Its level, from its raw value and the one before. A counter that fell was reset, and how far
+    /// it had come is not known: its interval is missing, never an increment.
+    fn level(
+        &mut self,
+        signal: &str,
+        at: Time,
+        value: f64,
+        settings: &Settings,
+        step: &mut Step,
+    ) -> Option<f64> {
+        let before = self.raw.replace((at, value));
+        if Kind::of(signal) == Kind::Gauge {
+            return Some(value);
+        }
+        let (then, was) = before?;
+        if value < was {
+            let message = format!("{signal} fell from {was} to {value}: its rate is missing");
+            step.irregularities
+                .push(Irregularity { kind: IrregularityKind::CounterReset, message });
+            return None;
+        }
+        if at <= then {
+            return None;
+        }
+        let elapsed_s = (at - then).max(TimeDelta::milliseconds(1)).as_seconds_f64();
+        let rate = (value - was) / elapsed_s;
+        (rate.is_finite() && is_valid(settings, signal, rate, at, step)).then_some(rate)
+    }
+}
+
+/// Whether a value lies within what is configured to be possible for its signal: of a counter, its
+/// increase per second. What lies beyond it is a fault of the measurement, and missing.
+fn is_valid(settings: &Settings, signal: &str, value: f64, at: Time, step: &mut Step) -> bool {
+    let Some(settings) = settings.signals.get(signal) else { return true };
+    let bound = match (settings.valid_min, settings.valid_max) {
+        (Some(least), _) if value < least => format!("below its valid_min of {least}"),
+        (_, Some(most)) if value > most => format!("above its valid_max of {most}"),
+        _ => return true,
+    };
+    let message = format!("{signal} is {value} at {at}, {bound}; it is missing");
+    step.irregularities.push(Irregularity { kind: IrregularityKind::OutOfRange, message });
+    false
 }

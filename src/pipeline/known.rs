@@ -59,3 +59,9 @@ pub(super) fn is_flow(signal: &str) -> bool {
 pub(super) fn is_exact(signal: &str) -> bool {
     built_in(signal).is_some_and(|known| known.exact)
 }
+
+/// Whether a change of a signal can become an incident of its own, which is what the budget of
+/// warnings is for. What is read from rows is named by its causes; alone it is a symptom at most.
+pub(super) fn can_warn(signal: &str) -> bool {
+    !is_flow(signal) && !is_exact(signal)
+}

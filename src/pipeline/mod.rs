@@ -1,15 +1,20 @@
 //! The pure composition: an observation in, changed incidents and recordable values out. Owns all
 //! detector and incident state; knows no clock, database or socket.
 
+mod arrival;
 mod blindness;
+mod budgets;
 mod fleet_watch;
 mod intake;
+mod irregularity;
 mod known;
 mod mass;
+mod presence;
 mod signal_watch;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +29,13 @@ use crate::{
     values::Values,
 };
 
+pub use budgets::Tally;
+pub use irregularity::{Irregularity, IrregularityKind};
 use known::Known;
 pub use state::{STATE_VERSION, State};
 use state::{Subject, Watch};
+pub use upgrade::{Restored, STATE_VERSION_OLDEST};
 
-/// The irregularity that a person should hear of.
-pub const CLOCK_STEP: &str = "clock_step";
 /// A month of the budgets, in seconds.
 const MONTH_S: f64 = MONTH_DAYS * 86_400.0;
 
@@ -67,15 +73,6 @@ pub struct Step {
     pub irregularities: Vec<Irregularity>,
 }
 
-/// Something wrong with the input that was handled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Irregularity {
-    /// `gap`, `clock_step`, `duplicate`, `out_of_order`, `counter_reset`, `not_finite`.
-    pub kind: &'static str,
-    /// In words.
-    pub message: String,
-}
-
 /// One signal as `/signals` and `/metrics` show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignalStatus {
@@ -105,6 +102,28 @@ pub struct SignalStatus {
     pub cold: Option<String>,
     /// The part of its change that nothing explains, in its own unit.
     pub unexplained: Option<f64>,
+    /// Alarms that its detector has raised, those included that went away again.
+    #[serde(default)]
+    pub alarms: u64,
+    /// Seconds in which it could have raised one.
+    #[serde(default)]
+    pub judged_s: f64,
+    /// False alarms per 30 days that its threshold allows it; `None` where no detector judges.
+    #[serde(default)]
+    pub budget_per_month: Option<f64>,
+}
+
+/// Everything that is watched, as it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Every signal.
+    pub signals: Vec<SignalStatus>,
+    /// What was told, and in how much time.
+    pub tally: Tally,
+    /// Pages without an event that the budget allows, per 30 days.
+    pub pages_per_month: f64,
+    /// The same for warnings, with what signals may bring by budgets of their own.
+    pub warnings_per_month: f64,
 }
 
 /// The pipeline.
@@ -136,11 +155,17 @@ impl Pipeline {
         }
         match &observation.outcome {
             Outcome::Failed(failure) => self.miss(&observation.source, at, failure),
+            Outcome::Sampled(reading) if self.is_stale(observation, reading, &mut step) => {
+                self.stand_still(&observation.source, at, reading.behind_s);
+                self.take_accounting(at, reading);
+            }
             Outcome::Sampled(reading) => {
                 self.found(&observation.source, at);
                 let intake = self.take(observation, reading, &mut step);
                 self.watch_fleet(&intake);
                 self.watch_signals(&intake, &mut step);
+                self.watch_presence(&intake);
+                self.state.tally.sampled(at, self.settings.interval_s);
                 step.values = intake.recordable;
             }
         }
@@ -168,6 +193,22 @@ impl Pipeline {
         self.state.signals.values().map(|watched| watched.status.clone()).collect()
     }
 
+    /// Everything that is watched, as it stands.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            signals: self.signals(),
+            tally: self.state.tally,
+            pages_per_month: self.settings.false_pages_per_month,
+            warnings_per_month: self.warnings_budget(),
+        }
+    }
+
+    /// Forgets the signals that `is_given` denies, by source and name: a configuration may have
+    /// lost some since the state was stored, and nobody misses those.
+    pub fn retain_signals(&mut self, is_given: impl Fn(&str, &str) -> bool) {
+        self.state.signals.retain(|signal, watched| is_given(&watched.source, signal));
+    }
+
     /// Incidents that are open, oldest first.
     pub fn incidents(&self) -> Vec<&Incident> {
         self.state.watches.iter().map(|watch| &watch.incident).collect()
@@ -190,6 +231,8 @@ impl Pipeline {
         let incident = &mut self.state.watches[index].incident;
         incident.rejected_at = Some(at);
         incident.note(at, "Rejected by an operator: the diagnosis is wrong.");
+        let incident = incident.clone();
+        self.state.tally.rejected(&incident);
         self.close(index, at)
     }
 
@@ -197,9 +240,57 @@ impl Pipeline {
     /// out.
     pub fn learn(&mut self, observation: &Observation) {
         let (watches, opened) = (self.state.watches.clone(), self.state.incidents_opened);
+        let tally = self.state.tally;
         self.step(observation);
-        self.state.watches = watches;
+        let after = std::mem::replace(&mut self.state.watches, watches);
         self.state.incidents_opened = opened;
+        self.state.tally = tally;
+        self.unsay(&after);
+    }
+
+    /// Signals whose detectors have learned nothing, though they were seen, and can learn from the
+    /// past: their counters begin anew with it.
+    pub fn forgotten_signals(&mut self) -> BTreeSet<String> {
+        let forgotten = self.state.signals.iter_mut().filter(|(signal, watched)| {
+            let was_seen = watched.raw.is_some() && watched.away_from.is_none();
+            was_seen && watched.status.samples == 0 && !known::is_flow(signal)
+        });
+        let names = forgotten.map(|(signal, watched)| {
+            watched.raw = None;
+            signal.to_string()
+        });
+        names.collect()
+    }
+
+    /// Takes one value of the past in, for the detector of one signal alone: everything else has
+    /// seen it.
+    pub fn relearn(&mut self, signal: &str, at: Time, value: f64) {
+        let shares = self.warning_shares(at);
+        let alpha = self.warning_alpha(signal, shares);
+        let Some(level) = self.level_of(signal, at, value, &mut Step::default()) else { return };
+        if let Some(watched) = self.state.signals.get_mut(signal) {
+            let settings = watched.detector_settings(signal, alpha, &self.settings);
+            let verdict = watched.detector.step(&settings, signal, at, level);
+            (watched.status.samples, watched.status.cold) = (verdict.samples, verdict.cold);
+            watched.judged.latest_at = Some(at);
+        }
+    }
+
+    /// Signals whose loss was told in watches that are not kept are told again.
+    fn unsay(&mut self, discarded: &[Watch]) {
+        let lost = |watches: &[Watch]| -> BTreeSet<String> {
+            let subjects = watches.iter().filter_map(|watch| match &watch.subject {
+                Subject::Lost(known) => Some(&known.signals),
+                _ => None,
+            });
+            subjects.flatten().cloned().collect()
+        };
+        let kept = lost(&self.state.watches);
+        for signal in lost(discarded).difference(&kept) {
+            if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
+                watched.presence.unsay();
+            }
+        }
     }
 
     /// Ends an incident by an operator's word: its signals' levels are the new normal.
@@ -213,25 +304,11 @@ impl Pipeline {
         let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
         for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
             if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
-                watched.detector.rebase();
+                watched.rebase();
             }
         }
         self.resolve(index, at);
         self.touched.remove(&id)
-    }
-
-    /// False pages that one sample of one page-worthy test may cost, a probability.
-    fn page_alpha(&self) -> f64 {
-        let kinds = crate::diagnose::flows::FlowKind::ALL.len() as f64;
-        let a_month = MONTH_S / self.settings.interval_s;
-        (self.settings.false_pages_per_month / a_month / kinds).clamp(1e-12, 0.5)
-    }
-
-    /// False warnings that one sample of one watched signal may cost, a probability.
-    fn warning_alpha(&self) -> f64 {
-        let signals = self.state.signals.len().max(1) as f64;
-        let a_month = MONTH_S / self.settings.interval_s;
-        (self.settings.false_warnings_per_month / a_month / signals).clamp(1e-12, 0.1)
     }
 
     /// Opens an incident and returns where it stands among the watches.
@@ -260,19 +337,29 @@ impl Pipeline {
             rejected_at: None,
         };
         incident.join(record);
-        self.state.watches.push(Watch { incident, subject });
+        self.state.watches.push(Watch { incident, subject, tallied: 0 });
         self.touch(self.state.watches.len() - 1)
     }
 
     /// Marks an incident as altered in this step.
     fn touch(&mut self, index: usize) -> usize {
+        self.tally(index);
         let incident = &self.state.watches[index].incident;
         self.touched.insert(incident.id.clone(), incident.clone());
         index
     }
 
+    /// Counts the notifications of an incident that were not counted yet.
+    fn tally(&mut self, index: usize) {
+        let watch = &mut self.state.watches[index];
+        let notifications = &watch.incident.notifications;
+        self.state.tally.told(notifications.get(watch.tallied..).unwrap_or_default());
+        watch.tallied = notifications.len();
+    }
+
     /// Ends an incident. Indices behind it move up by one.
     fn resolve(&mut self, index: usize, at: Time) {
+        self.tally(index);
         let mut watch = self.state.watches.remove(index);
         watch.incident.resolved_at = Some(at);
         watch.incident.note(at, "Resolved.");

@@ -16,8 +16,10 @@ use crate::{
     incident::{Cause, Change, ChangeKind, Symptom},
     pipeline::{
         MONTH_S, Pipeline, Settings, SignalStatus, State, Step, Subject,
+        budgets::Judged,
         intake::Intake,
         known::{Known, is_exact},
+        presence::Presence,
         state::{Suspect, WatchedSignal, paired},
     },
     series::{Direction, Kind, Time, seconds},
@@ -53,6 +55,9 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         samples: 0,
         cold: None,
         unexplained: None,
+        alarms: 0,
+        judged_s: 0.0,
+        budget_per_month: None,
     };
     WatchedSignal {
         source: source.to_owned(),
@@ -62,6 +67,9 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         status,
         suspect: None,
         moves: OrdinaryMoves::default(),
+        judged: Judged::default(),
+        presence: Presence::default(),
+        away_from: None,
         known: Known::default(),
     }
 }
@@ -69,11 +77,17 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
 impl Pipeline {
     /// Takes the levels of one sample through their detectors and deals with what changed.
     pub(super) fn watch_signals(&mut self, intake: &Intake, step: &mut Step) {
-        let alpha = self.warning_alpha();
+        let shares = self.warning_shares(intake.at);
+        let alphas = intake.levels.keys().map(|signal| {
+            let alpha = self.warning_alpha(signal, shares);
+            (alpha, self.alarms_a_month(signal, alpha))
+        });
+        let mut alphas = alphas.collect::<Vec<(f64, f64)>>().into_iter();
         let mut learning = Vec::new();
         step.anomalies = Values::with_capacity(intake.levels.len());
         let Pipeline { settings, state, .. } = self;
-        for (signal, watched, value) in paired(&mut state.signals, &intake.levels) {
+        let watched_values = paired(&mut state.signals, &intake.levels);
+        for ((signal, watched, value), alpha) in watched_values.zip(&mut alphas) {
             watched.source.clone_from(&intake.source);
             watched.status.value = Some(value);
             watched.status.at = Some(intake.at);
@@ -349,9 +363,10 @@ impl Pipeline {
     /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share
     /// of one measured signal.
     fn is_news(&mut self, signal: &str, size: f64, at: Time) -> bool {
-        let measured = self.state.signals.keys().filter(|name| !is_exact(name)).count() as f64;
-        let a_month = self.settings.false_warnings_per_month / MONTH_S;
-        let every_s = (measured / a_month.max(f64::MIN_POSITIVE)).min(WARNING_EVERY_MAX_S);
+        let own = self.settings.signals.get(signal).and_then(|own| own.false_alarms_per_month);
+        let share = self.settings.false_warnings_per_month / self.warning_shares(at);
+        let a_month = own.unwrap_or(share).max(f64::MIN_POSITIVE);
+        let every_s = (MONTH_S / a_month).min(WARNING_EVERY_MAX_S);
         let every = TimeDelta::seconds(every_s as i64);
         let watched = self.state.signals.get_mut(signal);
         watched.is_some_and(|watched| watched.moves.is_news(at, size, every))
@@ -368,7 +383,7 @@ impl Pipeline {
         let Some(watched) = self.state.signals.get_mut(signal) else { return };
         let settled = watched.suspect.is_none() && at - change.detected_at >= patience;
         if !own && settled && (is_exact(signal) || !is_homeward(watched, change, at)) {
-            watched.detector.rebase();
+            watched.rebase();
         }
     }
 
@@ -378,7 +393,7 @@ impl Pipeline {
             pipeline.state.watches.iter().position(|watch| {
                 let Subject::Signal(signal) = &watch.subject else { return false };
                 let watched = pipeline.state.signals.get(signal.as_str());
-                watched.is_none_or(|watched| watched.detector.in_change().is_none())
+                watched.is_none_or(|watched| !watched.is_away())
             })
         };
         while let Some(index) = returned(self) {
@@ -388,28 +403,50 @@ impl Pipeline {
 }
 
 impl WatchedSignal {
-    /// Takes a level through the signal's detector.
-    fn judge(
-        &mut self,
-        signal: &Name,
-        value: f64,
-        at: Time,
+    /// What its detector is told.
+    pub(super) fn detector_settings(
+        &self,
+        signal: &str,
         alpha: f64,
         settings: &Settings,
-        step: &mut Step,
-    ) {
-        let configured = settings.signals.get(&**signal);
-        let settings = DetectorSettings {
+    ) -> DetectorSettings {
+        let configured = settings.signals.get(signal);
+        DetectorSettings {
             false_alarms_per_sample: alpha,
             direction: configured.and_then(|settings| settings.direction),
             min_change: configured.and_then(|settings| settings.min_change),
             min_change_relative: configured.and_then(|settings| settings.min_change_relative),
             exact: self.known.is_exact,
             interval_s: settings.interval_s,
-        };
+        }
+    }
+
+    /// Takes a level through the signal's detector.
+    fn judge(
+        &mut self,
+        signal: &Name,
+        value: f64,
+        at: Time,
+        (alpha, budget_per_month): (f64, f64),
+        settings: &Settings,
+        step: &mut Step,
+    ) {
+        if let Some(until) = self.judged.latest_at.filter(|latest| at <= *latest) {
+            self.status.cold = Some(format!("waits until {until}: its clock was set back"));
+            return;
+        }
+        if self.is_still_away(value) {
+            self.status.cold = Some("learns when it is back from its change".to_owned());
+            return;
+        }
+        let settings = self.detector_settings(signal, alpha, settings);
         let verdict = self.detector.step(&settings, signal, at, value);
         let threshold = verdict.threshold;
+        let (could, alarmed) = (threshold.is_some(), verdict.change.is_some());
+        self.judged.sampled(at, could, alarmed, settings.interval_s);
         let status = &mut self.status;
+        (status.alarms, status.judged_s) = (self.judged.alarms, self.judged.seconds);
+        status.budget_per_month = Some(budget_per_month);
         status.expected = verdict.expected;
         status.expected_low = verdict.expected_low;
         status.expected_high = verdict.expected_high;

@@ -1,6 +1,6 @@
 //! All state of detection and diagnosis, as one value that can be stored and restored to the bit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,18 @@ use crate::{
     },
     fleet::Snapshot,
     incident::{Change, Incident},
-    pipeline::{SignalStatus, known::Known},
+    pipeline::{
+        SignalStatus,
+        arrival::Repeats,
+        budgets::{Judged, Shares, Tally},
+        known::Known,
+        presence::Presence,
+    },
     series::Time,
     values::{Name, Values},
 };
 
-/// The present shape of `State`. A stored state of another version is not read.
+/// The present shape of `State`. How an older one is taken on is `upgrade`'s.
 pub const STATE_VERSION: u32 = 3;
 
 /// See the module.
@@ -39,6 +45,10 @@ pub struct State {
     pub(super) sources: BTreeMap<String, SourceState>,
     pub(super) watches: Vec<Watch>,
     pub(super) incidents_opened: u64,
+    #[serde(default)]
+    pub(super) tally: Tally,
+    #[serde(default)]
+    pub(super) shares: Option<Shares>,
 }
 
 impl Default for State {
@@ -54,6 +64,8 @@ impl Default for State {
             sources: BTreeMap::new(),
             watches: Vec::new(),
             incidents_opened: 0,
+            tally: Tally::default(),
+            shares: None,
         }
     }
 }
@@ -79,6 +91,14 @@ pub(super) struct WatchedSignal {
     pub(super) suspect: Option<Suspect>,
     /// What it ordinarily does beyond what its parents explain.
     pub(super) moves: OrdinaryMoves,
+    #[serde(default)]
+    pub(super) judged: Judged,
+    #[serde(default)]
+    pub(super) presence: Presence,
+    /// The band to which it must return before its incident is over, if the detector that knew of
+    /// its change could not be taken on.
+    #[serde(default)]
+    pub(super) away_from: Option<(f64, f64)>,
     #[serde(skip)]
     pub(super) known: Known,
 }
@@ -94,6 +114,26 @@ pub(super) fn paired<'a>(
         let (_, value) = values.next_if(|(name, _)| name == signal)?;
         Some((signal, watched, *value))
     })
+}
+
+impl WatchedSignal {
+    /// Whether it is still away from where it was before a change.
+    pub(super) fn is_away(&self) -> bool {
+        self.detector.in_change().is_some() || self.away_from.is_some()
+    }
+
+    /// Whether a value is outside the band to which a change that no detector knows of any more
+    /// must return. Meanwhile nothing is learned: it would be taken for the ordinary level.
+    pub(super) fn is_still_away(&mut self, value: f64) -> bool {
+        self.away_from = self.away_from.filter(|(low, high)| value < *low || *high < value);
+        self.away_from.is_some()
+    }
+
+    /// The present level is the new normal.
+    pub(super) fn rebase(&mut self) {
+        self.detector.rebase();
+        self.away_from = None;
+    }
 }
 
 /// A change that may become an incident of its own.
@@ -113,6 +153,18 @@ pub(super) struct SourceState {
     /// Samples in a row that were older than the latest one.
     #[serde(default)]
     pub(super) behind: u32,
+    /// A time far ahead that no other sample has followed yet.
+    #[serde(default)]
+    pub(super) leapt_to: Option<Time>,
+    /// The longest time between two samples in which its clock was right.
+    #[serde(default)]
+    pub(super) spacing_max_s: f64,
+    /// How often its rows repeat one another.
+    #[serde(default)]
+    pub(super) repeats: Repeats,
+    /// Samples in a row that repeated the one before, of a source that said it was behind.
+    #[serde(default)]
+    pub(super) stale: u32,
     /// It has delivered fleet signals.
     pub(super) is_fleet: bool,
 }
@@ -122,6 +174,9 @@ pub(super) struct SourceState {
 pub(super) struct Watch {
     pub(super) incident: Incident,
     pub(super) subject: Subject,
+    /// Notifications that the tally has.
+    #[serde(default)]
+    pub(super) tallied: usize,
 }
 
 /// What an open incident is about.
@@ -133,8 +188,17 @@ pub(super) enum Subject {
     Owner(OwnerWatch),
     /// A signal that nothing explains.
     Signal(String),
+    /// Signals that a source no longer gives.
+    Lost(LostSignals),
     /// A source without samples.
     Source(String),
+}
+
+/// Signals that a source no longer gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct LostSignals {
+    pub(super) source: String,
+    pub(super) signals: BTreeSet<String>,
 }
 
 /// A platform-wide flow under watch.

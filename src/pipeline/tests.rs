@@ -1,5 +1,7 @@
 //! The pipeline on small hand-made stories; the large ones are in `tests/scenarios/`.
 
+mod boundary;
+mod promises;
 mod repeats;
 
 use std::collections::BTreeMap;
@@ -388,9 +390,12 @@ fn repeats_and_late_rows_are_left_out_and_said() {
     story.sample = 2;
     story.unpin(1..=40);
     let step = story.sample();
-    assert_eq!((step.irregularities[0].kind, step.incidents.len()), ("duplicate", 0));
+    assert_eq!(
+        (step.irregularities[0].kind, step.incidents.len()),
+        (IrregularityKind::Duplicate, 0)
+    );
     story.sample = 0;
-    assert_eq!(story.sample().irregularities[0].kind, "out_of_order");
+    assert_eq!(story.sample().irregularities[0].kind, IrregularityKind::OutOfOrder);
 }
 
 impl Story {

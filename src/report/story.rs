@@ -7,7 +7,7 @@ use crate::{
         Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Evidence, Incident, Scope,
         Severity, Symptom,
     },
-    pipeline::SignalStatus,
+    pipeline::{SignalStatus, Standing, Tally},
     series::{Direction, Time},
 };
 
@@ -178,6 +178,9 @@ pub(crate) fn signals() -> Vec<SignalStatus> {
         samples: 5_760,
         cold: None,
         unexplained: Some(400_000.0),
+        alarms: 3,
+        judged_s: 90.0 * 86_400.0,
+        budget_per_month: Some(0.25),
     };
     let queue = SignalStatus {
         signal: "delta_queue".to_owned(),
@@ -193,6 +196,17 @@ pub(crate) fn signals() -> Vec<SignalStatus> {
         samples: 0,
         cold: Some("no sample yet".to_owned()),
         unexplained: None,
+        alarms: 0,
+        judged_s: 0.0,
+        budget_per_month: None,
     };
     vec![queue, pinned]
+}
+
+/// The same with what was told in 60 days.
+pub(crate) fn standing() -> Standing {
+    let mut tally = Tally::default();
+    tally.watched_s = 60.0 * 86_400.0;
+    (tally.pages, tally.warnings, tally.warnings_rejected) = (2, 7, 1);
+    Standing { signals: signals(), tally, pages_per_month: 1.0, warnings_per_month: 10.0 }
 }

@@ -293,40 +293,52 @@ fn a_signal_says_null_where_it_knows_nothing() {
     check(
         &signal_json(&statuses[0]),
         &expect![[r#"
-        {
-          "signal": "delta_queue",
-          "source": "prometheus",
-          "value": null,
-          "at": null,
-          "expected": null,
-          "expected_low": null,
-          "expected_high": null,
-          "score": null,
-          "threshold": null,
-          "threshold_origin": "prior",
-          "samples": 0,
-          "cold": "no sample yet",
-          "unexplained": null
-        }"#]],
+            {
+              "signal": "delta_queue",
+              "source": "prometheus",
+              "value": null,
+              "at": null,
+              "expected": null,
+              "expected_low": null,
+              "expected_high": null,
+              "score": null,
+              "threshold": null,
+              "threshold_origin": "prior",
+              "samples": 0,
+              "cold": "no sample yet",
+              "unexplained": null,
+              "alarms": 0,
+              "judged_days": 0,
+              "alarms_per_month": null,
+              "budget_per_month": null
+            }"#]],
     );
     check(
         &signal_json(&statuses[1]),
         &expect![[r#"
-        {
-          "signal": "devices_pinned",
-          "source": "fleet",
-          "value": 461234,
-          "at": "2019-09-23T22:14:15Z",
-          "expected": 61234,
-          "expected_low": 61100.25,
-          "expected_high": 61400,
-          "score": 37.36,
-          "threshold": 21.75,
-          "threshold_origin": "budget",
-          "samples": 5760,
-          "cold": null,
-          "unexplained": 400000
-        }"#]],
+            {
+              "signal": "devices_pinned",
+              "source": "fleet",
+              "value": 461234,
+              "at": "2019-09-23T22:14:15Z",
+              "expected": 61234,
+              "expected_low": 61100.25,
+              "expected_high": 61400,
+              "score": 37.36,
+              "threshold": 21.75,
+              "threshold_origin": "budget",
+              "samples": 5760,
+              "cold": null,
+              "unexplained": 400000,
+              "alarms": 3,
+              "judged_days": 90,
+              "alarms_per_month": {
+                "rate": 1,
+                "low": 0.20622404096520067,
+                "high": 2.922424356580775
+              },
+              "budget_per_month": 0.25
+            }"#]],
     );
 }
 

@@ -198,8 +198,9 @@ fn combine(answers: Vec<(String, Result<Option<f64>, Failure>)>) -> Result<Readi
         match answer {
             Ok(value) => {
                 answered = true;
-                // A number that is none is missing.
-                if let Some(value) = value.filter(|value| value.is_finite()) {
+                // A number that is none goes on as it is: the pipeline counts it, and takes it for
+                // missing.
+                if let Some(value) = value {
                     reading.values.insert(signal, value);
                 }
             }
@@ -236,12 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_not_a_number_are_missing_and_never_zero() {
+    fn nothing_is_missing_and_what_is_no_number_stays_for_the_pipeline_to_count() {
         let answers = vec![
             ("a".to_owned(), Ok(None)),
             ("b".to_owned(), Ok(Some(f64::NAN))),
             ("c".to_owned(), Ok(Some(f64::INFINITY))),
         ];
-        assert!(combine(answers).unwrap().values.is_empty());
+        let values = combine(answers).unwrap().values;
+        assert!(!values.contains_key("a") && values["b"].is_nan() && values["c"].is_infinite());
     }
 }

@@ -118,6 +118,7 @@ impl OpenBalena {
         }
         let late = self.staleness.note(&self.name, self.behind_s, self.pace.interval());
         reading.notes.extend(late);
+        reading.behind_s = self.behind_s;
         let limits = self.pace.evidence_limits();
         match &mut self.fleet {
             Fleet::Postgres(servers) => {

@@ -129,11 +129,16 @@ impl Prometheus {
             let left = whole.saturating_sub(started.elapsed());
             let limit = left.min(whole / QUERIES_IN_TIME);
             let form = [("query", query.as_str()), ("time", time.as_str())];
-            let answer = match self.ask("query", &form, limit).await {
-                Ok(data) => data.instant(),
-                Err(problem) => Err(problem),
+            let (answer, is_no_number) = match self.ask("query", &form, limit).await {
+                Ok(data) => {
+                    let is_no_number = data.is_no_number();
+                    (data.instant(), is_no_number)
+                }
+                Err(problem) => (Err(problem), false),
             };
             let answer = match answer {
+                // Missing all the same, and for the pipeline to count.
+                Ok(points) if points.is_empty() && is_no_number => Ok(Some(f64::NAN)),
                 Ok(points) if Kind::of(signal) == Kind::Counter => {
                     let total = self.totals.entry(signal.clone()).or_default();
                     Ok(total.add(at, self.interval, &points))
@@ -369,6 +374,20 @@ fn parse(status: u16, body: &[u8]) -> Result<Data, Problem> {
 }
 
 impl Data {
+    /// Whether an instant query gave values and none that is a number.
+    fn is_no_number(&self) -> bool {
+        let is_none = |text: &str| text.parse().is_ok_and(|value: f64| !value.is_finite());
+        match self {
+            Data::Vector(series) => {
+                let mut values = series.iter().map(|one| one.value.as_ref());
+                !series.is_empty()
+                    && values.all(|value| value.is_some_and(|(_, text)| is_none(text)))
+            }
+            Data::Scalar((_, text)) => is_none(text),
+            Data::Matrix(_) | Data::String(_) => false,
+        }
+    }
+
     /// Points of an instant query; values that are not finite are left out.
     fn instant(self) -> Result<Vec<Point>, Problem> {
         let mut points = Vec::new();
@@ -462,6 +481,12 @@ mod tests {
         for value in ["NaN", "+Inf", "-Inf"] {
             let series = format!(r#"{{"metric":{{}},"value":[1,"{value}"]}}"#);
             assert!(instant(&vector(&series)).unwrap().is_empty(), "{value}");
+            assert!(parse(200, vector(&series).as_bytes()).unwrap().is_no_number(), "{value}");
+        }
+        let one_is =
+            r#"{"metric":{"a":"1"},"value":[1,"NaN"]},{"metric":{"a":"2"},"value":[1,"3"]}"#;
+        for body in ["", one_is] {
+            assert!(!parse(200, vector(body).as_bytes()).unwrap().is_no_number(), "{body}");
         }
     }
 

@@ -10,10 +10,15 @@ use sqlx::postgres::PgConnection;
 const CAUGHT_UP_SHARE: f64 = 0.5;
 
 /// Seconds since the commit of the latest transaction that a replica has replayed. `None` on a
-/// primary, and on a replica that has replayed none since it was started.
+/// primary, on a replica that has replayed none since it was started, and on one that has replayed
+/// all that its primary sends: where nothing is written, the latest commit is old and nothing is
+/// late.
 pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<f64>, sqlx::Error> {
-    let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN CAST(extract(epoch FROM \
-               clock_timestamp() - pg_last_xact_replay_timestamp()) AS double precision) END";
+    let sql = "SELECT CASE WHEN pg_is_in_recovery() AND NOT (\
+               pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn() \
+               AND EXISTS (SELECT FROM pg_stat_wal_receiver)) \
+               THEN CAST(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) \
+               AS double precision) END";
     sqlx::query_scalar(sql).persistent(false).fetch_one(connection).await
 }
 

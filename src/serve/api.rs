@@ -25,7 +25,6 @@ use crate::{
     observation::{Observation, Outcome, Reading},
     report::{
         self, IncidentDetailJson, IncidentsJson, SignalsJson, incident_detail_json, incident_json,
-        signal_json,
     },
     series::Time,
 };
@@ -101,10 +100,7 @@ async fn decide(
 }
 
 pub(super) async fn signals(State(state): State<AppState>) -> Json<SignalsJson> {
-    let signals = state.signals.borrow();
-    let mut signals: Vec<_> = signals.iter().map(signal_json).collect();
-    signals.sort_by(|a, b| a.signal.cmp(&b.signal));
-    Json(SignalsJson { signals })
+    Json(report::signals_json(&state.standing.borrow()))
 }
 
 #[derive(Deserialize)]

@@ -31,7 +31,7 @@ use crate::{
     incident::Incident,
     metrics::{self, Metrics},
     observation::Observation,
-    pipeline::SignalStatus,
+    pipeline::Standing,
     store::Store,
 };
 use error::Problem;
@@ -51,8 +51,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// To the task that owns the pipeline. Bounded by whoever created it.
     pub commands: mpsc::Sender<Command>,
-    /// Every signal after the pipeline's latest step.
-    pub signals: watch::Receiver<Vec<SignalStatus>>,
+    /// Everything that is watched, as it stood after the pipeline's latest step.
+    pub standing: watch::Receiver<Standing>,
     /// State is restored and samples are being taken.
     pub ready: watch::Receiver<bool>,
     /// What the configuration says.

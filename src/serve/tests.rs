@@ -31,7 +31,7 @@ struct Served {
     state: AppState,
     commands: mpsc::Receiver<Command>,
     ready: watch::Sender<bool>,
-    signals: watch::Sender<Vec<SignalStatus>>,
+    standing: watch::Sender<Standing>,
     _directory: tempfile::TempDir,
 }
 
@@ -48,7 +48,7 @@ impl Served {
         let store = Store::open(&Secret::new(url)).await.unwrap();
         store.commit(&batch, None).await.unwrap();
         let (commands_in, commands) = mpsc::channel(4);
-        let (signals, signals_seen) = watch::channel(Vec::new());
+        let (standing, standing_seen) = watch::channel(Standing::default());
         let (ready, ready_seen) = watch::channel(true);
         let pushed = BTreeSet::from(["ops_queue_depth".to_owned()]);
         let settings = Settings {
@@ -66,19 +66,19 @@ impl Served {
             store,
             metrics: Arc::new(Metrics::new(["fleet"], Duration::from_secs(15), "0.1.0")),
             commands: commands_in,
-            signals: signals_seen,
+            standing: standing_seen,
             ready: ready_seen,
             settings: Arc::new(settings),
             // A clock that all but stands still, two minutes after the second onset.
             clock: Clock::scaled(at("22:18:00"), 1e-9),
         };
-        Served { state, commands, ready, signals, _directory: directory }
+        Served { state, commands, ready, standing, _directory: directory }
     }
 
     /// The night, an earlier customer's act, and samples around both.
     async fn night() -> Served {
         let served = Served::new(night()).await;
-        served.signals.send_replace(story::signals());
+        served.standing.send_replace(story::standing());
         served
     }
 
@@ -215,7 +215,16 @@ async fn signals_are_sorted_by_name() {
     let lines = story::signals();
     let lines: Vec<_> =
         lines.iter().map(|status| report::line(&report::signal_json(status))).collect();
-    assert_eq!(answer.body, format!("{{\"signals\":[{}]}}", lines.join(",")));
+    let signals = format!("{{\"signals\":[{}],", lines.join(","));
+    let rest = answer.body.strip_prefix(&signals).expect("the signals, in the order of names");
+    expect![[r#""notifications":{"watched_days":60,"pages":{"count":2,"rejected":0,"per_month":{"rate":1,"low":0.12110463927198248,"high":3.6123438338619773},"budget_per_month":1},"warnings":{"count":7,"rejected":1,"per_month":{"rate":3.5,"low":1.4071815257599338,"high":7.211337680851216},"budget_per_month":10}}}"#]].assert_eq(rest);
+    let pinned = lines[1].split("\"unexplained\":400000,").last().unwrap();
+    expect![[r#""alarms":3,"judged_days":90,"alarms_per_month":{"rate":1,"low":0.20622404096520067,"high":2.922424356580775},"budget_per_month":0.25}"#]].assert_eq(pinned);
+    assert!(
+        lines[0].contains("\"alarms_per_month\":null,\"budget_per_month\":null"),
+        "{}",
+        lines[0]
+    );
 }
 
 #[tokio::test]

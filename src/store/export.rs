@@ -49,23 +49,13 @@ impl Export {
             let names = self.columns.keys().map(String::as_str);
             return csv_of([std::iter::once("time").chain(names)]).map(Some);
         }
-        let Some(first_ms) = self.first_at_or_after(self.next_ms).await? else { return Ok(None) };
+        // Skips gaps: an archive with a hole of a year costs no empty pieces.
+        let first_ms = self.store.first_at_or_after(self.next_ms).await?;
+        let Some(first_ms) = first_ms else { return Ok(None) };
         let end_ms = first_ms.saturating_add(PIECE_MS);
         let rows = self.rows(first_ms, end_ms).await?;
         self.next_ms = end_ms;
         csv_of(rows).map(Some)
-    }
-
-    /// Skips gaps: an archive with a hole of a year costs no empty pieces.
-    async fn first_at_or_after(&self, at_ms: i64) -> Result<Option<i64>> {
-        sqlx::query_scalar::<_, Option<i64>>(
-            "SELECT min((SELECT min(at_ms) FROM sample WHERE signal_id = signal.id AND at_ms >= $1))
-             FROM signal",
-        )
-        .bind(at_ms)
-        .fetch_one(&self.store.reader)
-        .await
-        .with_context(|| self.store.cannot_read("samples"))
     }
 
     async fn rows(&self, from_ms: i64, end_ms: i64) -> Result<Vec<Vec<String>>> {

@@ -4,6 +4,7 @@
 
 mod batch;
 mod export;
+mod history;
 mod read;
 
 use std::{
@@ -21,6 +22,7 @@ use sqlx::{
 
 pub use batch::{Batch, Sample};
 pub use export::Export;
+pub use history::History;
 pub use read::Stored;
 
 use crate::{config::Secret, series::Time};

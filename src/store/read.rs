@@ -4,13 +4,17 @@ use anyhow::{Context, Result};
 use chrono::DateTime;
 
 use super::Store;
-use crate::{incident::Incident, pipeline::State, series::Time};
+use crate::{
+    incident::Incident,
+    pipeline::{Restored, STATE_VERSION, STATE_VERSION_OLDEST, State},
+    series::Time,
+};
 
 /// What a store has of a detector.
 #[derive(Debug)]
 pub enum Stored {
-    /// Its state, as committed.
-    State(Box<State>),
+    /// Its state, as committed or taken on from an older version.
+    State(Box<Restored>),
     /// Nothing: the store is new.
     Nothing,
     /// A state of another shape, written by another version of headwater.
@@ -34,14 +38,13 @@ impl Store {
                 .await
                 .with_context(|| self.cannot_read("the detector state"))?;
         let Some((stored, body)) = row else { return Ok(Stored::Nothing) };
-        let known = State::default().version;
-        if stored != known {
-            return Ok(Stored::OtherVersion { stored, known });
+        if !(STATE_VERSION_OLDEST..=STATE_VERSION).contains(&stored) {
+            return Ok(Stored::OtherVersion { stored, known: STATE_VERSION });
         }
-        let parsed = serde_json::from_str(&body).with_context(|| {
+        let restored = State::restore(stored, &body).with_context(|| {
             format!("the detector state in {} cannot be understood", self.path.display())
         });
-        Ok(parsed.map_or_else(Stored::Damaged, Stored::State))
+        Ok(restored.map_or_else(Stored::Damaged, |restored| Stored::State(Box::new(restored))))
     }
 
     /// At most `limit` incidents, open and resolved, newest first.

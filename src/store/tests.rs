@@ -43,7 +43,7 @@ fn night() -> Batch {
 
 async fn state_of(store: &Store) -> State {
     match store.load_state().await.unwrap() {
-        Stored::State(state) => *state,
+        Stored::State(restored) => restored.state,
         other => panic!("{other:?}"),
     }
 }
@@ -297,7 +297,13 @@ async fn state_of_another_version_and_damaged_state_are_told_apart() {
         sqlx::query(statement).execute(&store.writer).await.unwrap();
         store.load_state().await.unwrap()
     };
-    match set("UPDATE state SET body = '{'").await {
+    match set("UPDATE state SET version = version - 1").await {
+        Stored::State(restored) => assert_eq!(restored.state, State::default(), "taken on"),
+        other => panic!("{other:?}"),
+    }
+    let ancient = set("UPDATE state SET version = 1").await;
+    assert!(matches!(ancient, Stored::OtherVersion { stored: 1, .. }));
+    match set("UPDATE state SET version = 3, body = '{'").await {
         Stored::Damaged(reason) => {
             let reason = format!("{reason:#}");
             assert!(reason.contains("cannot be understood: EOF while parsing"), "{reason}");

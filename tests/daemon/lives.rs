@@ -18,6 +18,8 @@ async fn it_serves_every_source_and_ends_with_all_committed() {
     for signal in ["devices_pinned", "delta_queue", "application_rows"] {
         daemon.samples(signal, 2).await;
     }
+    let cold = ["are still learning; the newest", "learn from their first sample on"];
+    assert_eq!(cold.map(|words| daemon.said(words)).iter().sum::<usize>(), 1, "{}", daemon.log());
     let push = daemon.client.post(format!("{}/api/v1/samples", daemon.base));
     let pushed = push.json(&json!({ "values": { "ops_queue_depth": 3 } })).send().await;
     assert_eq!(pushed.expect("the daemon answers").status(), 202);
@@ -184,6 +186,8 @@ async fn a_state_of_another_version_starts_cold_and_closes_what_it_cannot_follow
     let mut daemon = Daemon::start(&fleet.paging(&pager.url)).await;
     assert_eq!(daemon.said("detection starts cold"), 1, "{}", daemon.log());
     assert_eq!(daemon.said("closed: it was open in the store"), 1, "{}", daemon.log());
+    assert_eq!(daemon.said("learned from the store"), 1, "the samples are there: {}", daemon.log());
+    assert_eq!(daemon.said("are still learning; the newest"), 1, "{}", daemon.log());
     let id = before["id"].as_str().expect("an id");
     let after = daemon.json(&format!("/api/v1/incidents/{id}")).await;
     assert_ne!(after["resolved_at"], Value::Null);

@@ -38,8 +38,10 @@ async fn postgresql_gives_numbers_of_every_type() {
             ("numeric", "SELECT 12345678901234567890.25"),
         ],
     );
-    let read = reading(source.sample(at(0)).await);
+    let mut read = reading(source.sample(at(0)).await);
     assert!(read.notes.is_empty(), "{:?}", read.notes);
+    let none = read.values.remove("not_a_number").expect("for the pipeline to count");
+    assert!(none.is_nan());
     let expected = values(&[
         ("boolean", 1.0),
         ("count", 7.0),

@@ -74,7 +74,8 @@ fn a_clock_that_was_set_back_does_not_blind_the_watch() {
     for _ in 0..5 {
         kinds.extend(story.sample().irregularities.iter().map(|one| one.kind));
     }
-    assert_eq!(kinds, ["out_of_order", "out_of_order", CLOCK_STEP]);
+    use IrregularityKind::{ClockStep, OutOfOrder};
+    assert_eq!(kinds, [OutOfOrder, OutOfOrder, ClockStep]);
     story.unpin(1..=40);
     assert_eq!(told(&story.sample()), [Cause::MassUnpin]);
 }

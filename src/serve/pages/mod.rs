@@ -43,7 +43,7 @@ pub(super) async fn overview(State(state): State<AppState>) -> Response {
             // An open one counts however much has been recorded since.
             let newest: Vec<String> = incidents.iter().map(|one| one.id.clone()).collect();
             incidents.extend(open.into_iter().filter(|one| !newest.contains(&one.id)));
-            let signals = state.signals.borrow().clone();
+            let signals = state.standing.borrow().signals.clone();
             let overview = overview::Overview {
                 incidents: &incidents,
                 signals: &signals,
@@ -85,8 +85,8 @@ pub(super) async fn incident(State(state): State<AppState>, Path(id): Path<Strin
 }
 
 pub(super) async fn signals(State(state): State<AppState>) -> Response {
-    let signals = state.signals.borrow().clone();
-    let body = signals::body(&signals, state.clock.now());
+    let standing = state.standing.borrow().clone();
+    let body = signals::body(&standing, state.clock.now());
     let page = Page { title: "Signals".to_owned(), root: "", refresh_s: None, body };
     page.respond(&state, StatusCode::OK)
 }

@@ -39,12 +39,12 @@ async fn the_overview_never_says_well_when_it_does_not_know() {
     served.ready.send_replace(false);
     assert_eq!(headline(&served).await, "Headwater is starting");
     served.ready.send_replace(true);
-    let mut signals = story::signals();
-    signals[1].at = Some(at("22:17:55"));
-    served.signals.send_replace(signals.clone());
+    let mut standing = story::standing();
+    standing.signals[1].at = Some(at("22:17:55"));
+    served.standing.send_replace(standing.clone());
     assert_eq!(headline(&served).await, "All is well");
-    signals[1].at = Some(at("22:16:55"));
-    served.signals.send_replace(signals);
+    standing.signals[1].at = Some(at("22:16:55"));
+    served.standing.send_replace(standing);
     assert_eq!(headline(&served).await, "No incident is open, but 1 source is silent");
 }
 
@@ -98,6 +98,11 @@ async fn the_signals_page_shows_band_score_and_threshold() {
             "5,760",
             "no sample yet",
             "never",
+            "In 60 days of watching: <strong>2 pages</strong>, 1 a month (",
+            "<strong>7 warnings</strong> (1 rejected), 3.5 a month (1.407 to 7.211), of which the \
+             budget allows 10 without an event",
+            "in 90 days, 1 a month (0.206 to 2.922)",
+            "budget 0.25",
         ],
     );
     let first = answer.body.find("devices_pinned").unwrap();
