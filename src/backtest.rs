@@ -8,21 +8,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::{BufWriter, Write},
+    path::Path,
 };
 
 use anyhow::{Context, Result, bail};
 
+mod archive;
+mod output;
+mod scores;
+
+use scores::{Scores, ScoresFile};
+
 use crate::{
-    cli::{BacktestOptions, OutputFormat},
+    budget::{MONTH_DAYS, poisson_rate},
+    cli::{BacktestInput, BacktestOptions, OutputFormat},
     config::Config,
-    diagnose::texts::quoted,
     incident::{Change, Incident, Severity},
     observation::{Failure, FailureReason, Observation, Outcome, Reading},
     pipeline::{Pipeline, Settings, State, Step},
+    progress::Progress,
     recording::{Recording, Row},
-    report::{self, Summary},
+    report::Summary,
     series::{Time, built_in},
+    values::{Name, Values},
 };
 
 /// The source of a recording's fleet columns.
@@ -32,8 +42,6 @@ const OTHER: &str = "other";
 /// Spacing of a recording of one row, where none can be measured: the default interval.
 const INTERVAL_DEFAULT_S: f64 = 15.0;
 
-/// A signal's name on a terminal: any characters may stand in it.
-const NAME_CHARS_MAX: usize = 120;
 /// The part of its spacing after which a source's next sample is due.
 const DUE_SHARE: f64 = 0.75;
 
@@ -46,38 +54,64 @@ pub struct Outcomes {
     pub incidents: Vec<Incident>,
     /// The closing figures.
     pub summary: Summary,
+    /// The budgets beside them: false pages and false warnings a month.
+    pub budgets: (f64, f64),
     /// Kinds of irregularities, with their counts.
     pub irregularities: BTreeMap<&'static str, u64>,
 }
 
 /// `headwater backtest`.
-pub fn run_command(
+pub async fn run_command(
     options: &BacktestOptions,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<()> {
-    let recording = Recording::read(&options.recording)?;
+    let input = options.input()?;
     let config = options.config.as_ref().map(|path| Config::load(path, environment)).transpose()?;
-    let history = options.history.as_ref().map(|path| Recording::read(path)).transpose()?;
-    let settings = settings(config.as_ref(), &recording);
-    let outcomes = replay(settings, history.as_ref(), &recording)?;
+    let scores_file = options.scores.as_ref().map(|path| ScoresFile::create(path, options));
+    let mut scores_file = scores_file.transpose()?;
+    let history = options.history.as_ref().map(|path| read(path)).transpose()?;
+    let (name, recording, interval_s) = match input {
+        BacktestInput::Recording(path) => {
+            let recording = read(path)?;
+            let interval_s = interval_s(&recording);
+            (path.display().to_string(), recording, interval_s)
+        }
+        BacktestInput::Prometheus(archive) => {
+            let config = config.as_ref().context("--prometheus needs --config")?;
+            let recording = archive::fetch(archive, config).await?;
+            (archive::name(archive.url), recording, config.interval.as_secs_f64())
+        }
+    };
+    let settings = settings(config.as_ref(), interval_s);
+    let mut scores = scores_file.is_some().then(|| Scores::of(&recording));
+    let outcomes = replay(settings, history.as_ref(), &recording, scores.as_mut())?;
     for line in recording.irregularities.describe() {
-        eprintln!("{}: {line}", options.recording.display());
+        eprintln!("{name}: {line}");
     }
     for (kind, count) in &outcomes.irregularities {
-        eprintln!("{}: {kind}: {count}", options.recording.display());
+        eprintln!("{name}: {kind}: {count}");
+    }
+    if let (Some(file), Some(scores)) = (&mut scores_file, &scores) {
+        file.write(&recording, scores)?;
     }
     let mut output = BufWriter::new(std::io::stdout().lock());
     let written = match options.format {
-        OutputFormat::Json => write_json(&mut output, &outcomes, options.changes),
-        OutputFormat::Text => write_text(&mut output, &outcomes, options.changes),
+        OutputFormat::Json => output::json(&mut output, &outcomes, options.changes),
+        OutputFormat::Text => output::text(&mut output, &outcomes, options.changes),
     };
     written.and_then(|()| output.flush()).context("cannot write the results")
 }
 
-/// What the pipeline is told about a recording: the configuration's budgets and signals if there is
-/// one, and the recording's own spacing as the interval.
-pub fn settings(config: Option<&Config>, recording: &Recording) -> Settings {
-    let interval_s = interval_s(recording).unwrap_or(INTERVAL_DEFAULT_S);
+fn read(path: &Path) -> Result<Recording> {
+    let name = path.display().to_string();
+    let file = File::open(path)
+        .with_context(|| format!("cannot open the recording {name}: check the path"))?;
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    Recording::parse(Progress::begin("reading", bytes).reading(file), &name)
+}
+
+/// What the pipeline is told: the configuration's budgets and signals if there is one.
+pub fn settings(config: Option<&Config>, interval_s: f64) -> Settings {
     let defaults = Settings {
         interval_s,
         false_pages_per_month: crate::config::FALSE_PAGES_PER_MONTH_DEFAULT,
@@ -89,12 +123,15 @@ pub fn settings(config: Option<&Config>, recording: &Recording) -> Settings {
     configured.map_or(defaults, |settings| Settings { interval_s, plain_ids: true, ..settings })
 }
 
-/// Runs the pipeline over `history`, of which only the learning stays, and then over `recording`.
+/// Runs the pipeline over `history`, of which only the learning stays, and then over `recording`,
+/// whose anomaly scores go to `scores`.
 pub fn replay(
     settings: Settings,
     history: Option<&Recording>,
     recording: &Recording,
+    mut scores: Option<&mut Scores>,
 ) -> Result<Outcomes> {
+    let budgets = (settings.false_pages_per_month, settings.false_warnings_per_month);
     let mut pipeline = Pipeline::new(settings, State::default());
     if let Some(history) = history {
         let ends = history.rows().last().map(|row| row.at);
@@ -107,24 +144,31 @@ pub fn replay(
                  {begins}: give a history from before it"
             );
         }
-        for observation in observations(history) {
+        let mut progress = Progress::begin("learning", history.rows().len() as u64);
+        for (place, observation) in observations(history) {
             pipeline.learn(&observation);
+            progress.reach(place as u64);
         }
     }
     let mut gathered = Gathered::default();
-    for observation in observations(recording) {
-        gathered.take(pipeline.step(&observation));
+    let mut progress = Progress::begin("replaying", recording.rows().len() as u64);
+    for (place, observation) in observations(recording) {
+        let step = pipeline.step(&observation);
+        if let Some(scores) = &mut scores {
+            scores.take(place, &step.anomalies);
+        }
+        gathered.take(step);
+        progress.reach(place as u64);
     }
-    let first = recording.rows().next().map(|row| row.at);
-    let last = recording.rows().last().map(|row| row.at);
-    Ok(gathered.finish(recording, first.zip(last)))
+    Ok(gathered.finish(recording, budgets))
 }
 
 /// The columns of one source.
 #[derive(Clone, Debug)]
 struct Group {
     source: &'static str,
-    columns: Vec<(usize, String)>,
+    /// Places among the recording's columns, in the order of the names.
+    columns: Vec<(Name, usize)>,
     /// Median spacing of the rows in which any of its cells is filled, in seconds.
     spacing_s: f64,
     latest: Option<Time>,
@@ -135,10 +179,12 @@ impl Group {
         let is_fleet = |name: &str| built_in(name).is_some_and(|signal| signal.exact);
         let columns = recording.columns.iter().enumerate();
         let own = columns.filter(|(_, name)| is_fleet(name) == (source == FLEET));
-        let columns: Vec<_> = own.map(|(index, name)| (index, name.clone())).collect();
+        let mut columns: Vec<(Name, usize)> =
+            own.map(|(index, name)| (name.as_str().into(), index)).collect();
+        columns.sort();
         let present = recording
             .rows()
-            .filter(|row| columns.iter().any(|(index, _)| row.value(*index).is_some()));
+            .filter(|row| columns.iter().any(|(_, index)| row.value(*index).is_some()));
         let times: Vec<Time> = present.map(|row| row.at).collect();
         let spacings = times.windows(2).map(|pair| (pair[1] - pair[0]).as_seconds_f64());
         let mut spacings: Vec<f64> = spacings.collect();
@@ -150,9 +196,12 @@ impl Group {
     /// What the source's sampler would have delivered at a row. In a row of another source, sooner
     /// than the next sample of this one was due, its cells are empty because nobody asked it.
     fn observe(&mut self, row: Row<'_>) -> Option<Observation> {
-        let cells = self.columns.iter();
-        let values: BTreeMap<String, f64> =
-            cells.filter_map(|(index, name)| Some((name.clone(), row.value(*index)?))).collect();
+        let mut values = Values::with_capacity(self.columns.len());
+        for (name, index) in &self.columns {
+            if let Some(value) = row.value(*index) {
+                values.push(name.clone(), value);
+            }
+        }
         let elapsed_s = self.latest.map(|latest| (row.at - latest).as_seconds_f64());
         let not_due = elapsed_s.is_none_or(|elapsed_s| elapsed_s < DUE_SHARE * self.spacing_s);
         if values.is_empty() && not_due {
@@ -169,21 +218,23 @@ impl Group {
     }
 }
 
-/// A recording as the samplers would have delivered it.
-pub fn observations(recording: &Recording) -> impl Iterator<Item = Observation> {
+/// A recording as the samplers would have delivered it, each observation with its row's place.
+pub fn observations(recording: &Recording) -> impl Iterator<Item = (usize, Observation)> {
     let mut groups: Vec<Group> =
         [FLEET, OTHER].into_iter().filter_map(|source| Group::of(recording, source)).collect();
-    recording.rows().flat_map(move |row| {
-        groups.iter_mut().filter_map(|group| group.observe(row)).collect::<Vec<_>>()
+    recording.rows().enumerate().flat_map(move |(place, row)| {
+        let seen = groups.iter_mut().filter_map(|group| group.observe(row));
+        seen.map(|observation| (place, observation)).collect::<Vec<_>>()
     })
 }
 
 /// The interval at which a recording was made: its fleet columns' where it has some, since rows of
 /// several sources may alternate.
-fn interval_s(recording: &Recording) -> Option<f64> {
-    recording.interval_s()?;
-    let groups = [FLEET, OTHER].into_iter();
-    groups.filter_map(|source| Group::of(recording, source)).map(|group| group.spacing_s).next()
+fn interval_s(recording: &Recording) -> f64 {
+    let mut groups = [FLEET, OTHER].into_iter();
+    let group = groups.find_map(|source| Group::of(recording, source));
+    let spaced = group.filter(|_| recording.interval_s().is_some());
+    spaced.map_or(INTERVAL_DEFAULT_S, |group| group.spacing_s)
 }
 
 #[derive(Default)]
@@ -206,89 +257,29 @@ impl Gathered {
         }
     }
 
-    fn finish(self, recording: &Recording, span: Option<(Time, Time)>) -> Outcomes {
+    fn finish(self, recording: &Recording, budgets: (f64, f64)) -> Outcomes {
         let incidents: Vec<Incident> = self.incidents.into_values().collect();
         let told = |severity: Severity| {
             let notifications = incidents.iter().flat_map(|incident| &incident.notifications);
             notifications.filter(|notification| notification.severity == severity).count() as u64
         };
         let columns: BTreeSet<&String> = recording.columns.iter().collect();
+        let first = recording.rows().next().map(|row| row.at);
+        let last = recording.rows().last().map(|row| row.at);
+        let span = first.zip(last);
         let days = span.map_or(0.0, |(first, last)| (last - first).as_seconds_f64() / 86_400.0);
+        let (pages, warnings) = (told(Severity::Critical), told(Severity::Warning));
         let summary = Summary {
             samples: recording.rows().len() as u64,
             signals: columns.len() as u64,
             days,
             incidents: incidents.len() as u64,
-            pages: told(Severity::Critical),
-            warnings: told(Severity::Warning),
+            pages,
+            pages_per_month: poisson_rate(pages, days / MONTH_DAYS),
+            warnings,
+            warnings_per_month: poisson_rate(warnings, days / MONTH_DAYS),
         };
         let (changes, irregularities) = (self.changes, self.irregularities);
-        Outcomes { changes, incidents, summary, irregularities }
+        Outcomes { changes, incidents, summary, budgets, irregularities }
     }
-}
-
-/// One JSON object a line: changes and incidents in the order of their detection, then the summary.
-fn write_json(
-    output: &mut impl Write,
-    outcomes: &Outcomes,
-    with_changes: bool,
-) -> std::io::Result<()> {
-    let mut changes = outcomes.changes.iter().filter(|_| with_changes).peekable();
-    for incident in &outcomes.incidents {
-        let detected_at = incident.first().detected_at;
-        while let Some(change) = changes.next_if(|change| change.detected_at <= detected_at) {
-            writeln!(output, "{}", report::line(&report::change_json(change)))?;
-        }
-        writeln!(output, "{}", report::line(&report::incident_json(incident)))?;
-    }
-    for change in changes {
-        writeln!(output, "{}", report::line(&report::change_json(change)))?;
-    }
-    writeln!(output, "{}", report::line(&report::summary_json(outcomes.summary)))
-}
-
-fn write_text(
-    output: &mut impl Write,
-    outcomes: &Outcomes,
-    with_changes: bool,
-) -> std::io::Result<()> {
-    if with_changes {
-        for change in &outcomes.changes {
-            let time = report::time_text(change.onset);
-            writeln!(
-                output,
-                "{time}  {} {} -> {} (score {:.1}, threshold {:.1})",
-                quoted(&change.signal, NAME_CHARS_MAX),
-                change.before,
-                change.after,
-                change.score,
-                change.threshold
-            )?;
-        }
-    }
-    for incident in &outcomes.incidents {
-        for record in &incident.causes {
-            let detected_at = report::time_text(record.detected_at);
-            let severity = record.severity.label();
-            writeln!(output, "{detected_at}  {severity:8}  {}  {}", record.cause, record.summary)?;
-        }
-        for symptom in &incident.symptoms {
-            let percent = symptom.explained * 100.0;
-            let onset = report::time_text(symptom.onset);
-            writeln!(
-                output,
-                "{onset}    symptom   {} ({percent:.0} % explained)",
-                quoted(&symptom.signal, NAME_CHARS_MAX)
-            )?;
-        }
-        if let Some(at) = incident.resolved_at {
-            writeln!(output, "{}    resolved", report::time_text(at))?;
-        }
-    }
-    let Summary { samples, signals, days, incidents, pages, warnings } = outcomes.summary;
-    writeln!(
-        output,
-        "{samples} samples of {signals} signals over {days:.2} days: {incidents} incidents, {pages} \
-         pages, {warnings} warnings"
-    )
 }

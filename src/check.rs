@@ -2,7 +2,6 @@
 //! give. Validation itself is `config`'s, sampling is `sample`'s; here is what is printed.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use crate::{
     observation::{Observation, Outcome, Reading},
     sample::Source,
     series::{BUILT_IN, Time},
+    values::Name,
 };
 
 /// Runs the command. Mistakes of the configuration come back as `ConfigError`.
@@ -166,18 +166,18 @@ fn details(sampled: &Sampled) -> Vec<String> {
 
 /// Every value of the answer: the fleet's counts and the plain ones, in the order of the catalogue,
 /// then the user's own by name. Flows need two samples and are not here.
-fn values(reading: &Reading) -> Vec<(String, f64)> {
-    let mut named: BTreeMap<String, f64> = reading.values.clone();
+fn values(reading: &Reading) -> Vec<(Name, f64)> {
+    let mut named = reading.values.clone();
     if let Some(fleet) = &reading.fleet {
         named.extend(fleet.counts());
     }
     // What the snapshot counts as 0 because its column cannot be read is missing, not 0; so is what
     // is no number.
-    named.retain(|name, value| !reading.absent.contains(name) && value.is_finite());
+    named.retain(|name, value| !reading.absent.contains(&**name) && value.is_finite());
     let place = |name: &str| {
         BUILT_IN.iter().position(|signal| signal.name == name).unwrap_or(BUILT_IN.len())
     };
-    let mut values: Vec<(String, f64)> = named.into_iter().collect();
+    let mut values: Vec<(Name, f64)> = named.into_iter().collect();
     values.sort_by_key(|(name, _)| place(name));
     values
 }

@@ -1,12 +1,21 @@
 //! The command line: every command and option, with the words that `--help` says. Parsing checks
 //! values and does nothing; `main` calls what the command names.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use url::Url;
 
-use crate::{clock::Clock, config::DEFAULT_LISTEN, series::Time, serve::since};
+use crate::{
+    clock::Clock,
+    config::DEFAULT_LISTEN,
+    recording::{self, format_time},
+    series::Time,
+    serve::since,
+};
 
 /// Faster than this and a minute of the story is shorter than a sample takes.
 const DEMO_SPEED_MAX: f64 = 600.0;
@@ -126,7 +135,17 @@ const BACKTEST_HELP: &str = "\
 The same pipeline as the daemon's, with the recording's time as its clock: the same recording and \
 configuration give the same output to the byte. A recording is wide CSV: a column `time` \
 (RFC 3339, `YYYY-MM-DD hh:mm:ss` in UTC, or Unix seconds) and one column a signal; an empty cell, \
-NaN or null is a missing sample; columns whose names end in `_total` are counters.";
+NaN or null is a missing sample; columns whose names end in `_total` are counters.
+
+Scores have the rows of the recording in its order, repeated and late ones too: each has the score \
+of the sample that it became part of. A score is 0 while nothing can alarm, and empty where the \
+sample is missing or not judged: the first of a counter, and flows, of which only the breadth is.
+
+Prometheus is asked at the configuration's interval, page by page; a point that it does not have is \
+a missing sample. On a terminal, standard error shows how far it has come.";
+
+/// The options that together stand for a recording.
+const ARCHIVE_HEADING: &str = "Instead of a recording";
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -168,8 +187,8 @@ pub struct DemoOptions {
 #[derive(Args, Clone, Debug)]
 pub struct BacktestOptions {
     /// The recording (CSV)
-    #[arg(value_name = "RECORDING")]
-    pub recording: PathBuf,
+    #[arg(value_name = "RECORDING", required_unless_present = "prometheus")]
+    pub recording: Option<PathBuf>,
     /// Take budgets and the settings of signals from this configuration [default: the defaults]
     #[arg(short, long, visible_alias = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -182,6 +201,91 @@ pub struct BacktestOptions {
     /// Also write each detected change of a signal
     #[arg(long)]
     pub changes: bool,
+    /// Also write anomaly scores to this file: a row for each row of the recording, and under each
+    /// signal's name 0..1, where 0.5 is the threshold
+    #[arg(long, value_name = "FILE")]
+    pub scores: Option<PathBuf>,
+    /// Read what this Prometheus remembers: the signals of every `prometheus` source of the
+    /// configuration, whatever its own url is
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = parse_http_url,
+        requires_all = ["start", "end", "config"],
+        conflicts_with = "recording",
+        help_heading = ARCHIVE_HEADING
+    )]
+    pub prometheus: Option<Url>,
+    /// From this instant on, spelled as in recordings
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_instant,
+        requires = "prometheus",
+        help_heading = ARCHIVE_HEADING
+    )]
+    pub start: Option<Time>,
+    /// Up to this instant
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_instant,
+        requires = "prometheus",
+        help_heading = ARCHIVE_HEADING
+    )]
+    pub end: Option<Time>,
+}
+
+/// What a backtest runs over.
+#[derive(Clone, Copy, Debug)]
+pub enum BacktestInput<'a> {
+    /// A file.
+    Recording(&'a Path),
+    /// What a Prometheus remembers.
+    Prometheus(Archive<'a>),
+}
+
+/// A part of what a Prometheus remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct Archive<'a> {
+    /// The server.
+    pub url: &'a Url,
+    /// The first instant.
+    pub start: Time,
+    /// No sample is later.
+    pub end: Time,
+    /// The file that says what is asked.
+    pub config: &'a Path,
+}
+
+impl BacktestOptions {
+    /// What to run over. Fails on what the definition of the options cannot refuse by itself.
+    pub fn input(&self) -> Result<BacktestInput<'_>, clap::Error> {
+        let wrong = |kind, text: String| {
+            let mut command = Cli::command();
+            // Its parts get the usage that errors show.
+            command.build();
+            match command.find_subcommand_mut("backtest") {
+                Some(backtest) => backtest.error(kind, text),
+                None => command.error(kind, text),
+            }
+        };
+        if let Some(recording) = &self.recording {
+            return Ok(BacktestInput::Recording(recording));
+        }
+        let (Some(url), Some(start), Some(end), Some(config)) =
+            (&self.prometheus, self.start, self.end, &self.config)
+        else {
+            let text = "--prometheus needs --start, --end and --config".to_owned();
+            return Err(wrong(ErrorKind::MissingRequiredArgument, text));
+        };
+        if start >= end {
+            let (start, end) = (format_time(start), format_time(end));
+            let text = format!("--start {start} is not before --end {end}: exchange them");
+            return Err(wrong(ErrorKind::ValueValidation, text));
+        }
+        Ok(BacktestInput::Prometheus(Archive { url, start, end, config }))
+    }
 }
 
 /// How results are written.
@@ -295,6 +399,13 @@ fn parse_time(text: &str) -> Result<Time, String> {
     since::parse(text, Clock::System.now()).map_err(|error| error.to_string())
 }
 
+fn parse_instant(text: &str) -> Result<Time, String> {
+    recording::parse_time(text.trim()).ok_or_else(|| {
+        "write RFC 3339 (2019-09-23T22:12:00Z), \"2019-09-23 22:12:00\" in UTC, or Unix seconds"
+            .to_owned()
+    })
+}
+
 /// Ids become part of a URL's path.
 fn parse_incident_id(text: &str) -> Result<String, String> {
     let url_safe =
@@ -307,8 +418,6 @@ fn parse_incident_id(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -348,6 +457,12 @@ mod tests {
             "headwater demo --listen localhost",
             "headwater backtest",
             "headwater backtest a.csv --format xml",
+            "headwater backtest a.csv --start 0 --end 1",
+            "headwater backtest --prometheus http://h --start 0 --end 1",
+            "headwater backtest --prometheus http://h --start 0 --config a.yml",
+            "headwater backtest --prometheus h --start 0 --end 1 --config a.yml",
+            "headwater backtest --prometheus http://h --start 1h --end 1 --config a.yml",
+            "headwater backtest a.csv --prometheus http://h --start 0 --end 1 --config a.yml",
             "headwater incidents show",
             "headwater incidents show a/b",
             "headwater incidents show ..",

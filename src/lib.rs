@@ -9,15 +9,15 @@
 //!                                                                     notify (Alertmanager)
 //! ```
 //!
-//! A functional core (`series`, `accounting`, `fleet`, `incident`, `observation`, `budget`,
-//! `detect`, `diagnose`, `pipeline`) holds every decision and is given the time with each
+//! A functional core (`series`, `values`, `accounting`, `fleet`, `incident`, `observation`,
+//! `budget`, `detect`, `diagnose`, `pipeline`) holds every decision and is given the time with each
 //! observation; a thin shell (`sample`, `store`, `notify`, `serve`, `daemon`) owns sockets, SQL,
 //! timers and the clock. `backtest`, the tests and the demo run the same core, and the demo the
 //! same shell, on another clock.
 //!
 //! # Code map, in the order in which data flows
 //!
-//! - [`series`], [`accounting`], [`fleet`], [`incident`], [`observation`]: the nouns. A
+//! - [`series`], [`values`], [`accounting`], [`fleet`], [`incident`], [`observation`]: the nouns. A
 //!   [`fleet::Snapshot`] is cohorts of devices at one instant, and [`fleet::Flows`] what moved
 //!   between two; an [`accounting::Reading`] is what PostgreSQL says of written rows; an
 //!   [`incident::Incident`] is causes in order with their evidence.
@@ -32,7 +32,8 @@
 //! - [`notify`]: what should be firing, and keeping each Alertmanager in that state.
 //! - [`serve`], [`metrics`], [`report`]: pages and API, /metrics, and the contract's JSON.
 //! - [`clock`], [`http`], [`daemon`]: the shell's clock and client, and the tasks.
-//! - [`recording`], [`backtest`]: recordings, and the pipeline over them.
+//! - [`recording`], [`progress`], [`backtest`]: recordings, how far a command has come, and the
+//!   pipeline over a recording or over what Prometheus remembers.
 //! - [`simulate`], [`demo`]: a fleet that lives, in memory and in real databases, and the night of
 //!   2019 on it.
 //! - [`check`], [`cli`]: a configuration tried out, and the command line.
@@ -53,6 +54,8 @@
 //!   JSON of the contract is in [`report`].
 
 pub mod series;
+
+pub mod values;
 
 pub mod accounting;
 pub mod fleet;
@@ -88,6 +91,8 @@ pub mod daemon;
 pub mod recording;
 
 pub mod report;
+
+pub mod progress;
 
 pub mod backtest;
 

@@ -28,10 +28,14 @@ async fn main() -> ExitCode {
             eprintln!("error: the configuration is wrong\n{error}");
             ExitCode::from(2)
         }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            // What the command line's definition could not refuse by itself.
+            Ok(wrong) => wrong.exit(),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -41,7 +45,7 @@ async fn run(command: &Command) -> Result<()> {
         Command::Run(options) => daemon::run_command(options, &environment).await,
         Command::Check(options) => check::run(options, &environment).await,
         Command::Demo(options) => demo::run_command(options).await,
-        Command::Backtest(options) => backtest::run_command(options, &environment),
+        Command::Backtest(options) => backtest::run_command(options, &environment).await,
         Command::Incidents(options) => client::incidents_command(options).await,
         Command::Export(options) => client::export_command(options, &environment).await,
     }

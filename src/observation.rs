@@ -1,15 +1,11 @@
 //! What a sampler delivers: a reading of its source, or the reason why there is none. How it is
 //! taken in is `pipeline`, how it is come by `sample`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{accounting, fleet, series::Time};
+use crate::{accounting, fleet, series::Time, values::Values};
 
 /// What one sampler saw, or why it saw nothing.
 #[derive(Clone, Debug)]
@@ -36,7 +32,7 @@ pub enum Outcome {
 pub struct Reading {
     /// Present signals by name. A signal that is not here is missing; what is no number here is
     /// missing too, and counted.
-    pub values: BTreeMap<String, f64>,
+    pub values: Values,
     /// Signals that `fleet` cannot tell, because a column that they need is missing or not granted:
     /// where a count of the snapshot says 0, these are missing.
     pub absent: BTreeSet<String>,

@@ -4,7 +4,8 @@
 //! Reading is strict where a mistake would silently change numbers (a cell that is no number, a
 //! column twice) and tolerant of what recordings are like: rows are sorted by time, a later row of
 //! the same time completes and overrides the earlier one, cell by cell, infinite values are
-//! missing; all of it is counted in `Irregularities`. Times are kept to the millisecond.
+//! missing; all of it is counted in `Irregularities`. Which sample a row of the file became part of
+//! is remembered. Times are kept to the millisecond.
 
 use std::{
     fs::File,
@@ -13,10 +14,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta};
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 
-use crate::series::Time;
+use crate::{
+    series::Time,
+    values::{Name, Values},
+};
 
 /// The header of the column with the times.
 pub const TIME_COLUMN: &str = "time";
@@ -27,8 +31,14 @@ const GAP_INTERVALS: f64 = 1.5;
 /// Unix seconds from here on (the year 10000) are milliseconds by mistake, and no RFC 3339 anyway.
 const UNIX_SECONDS_END: f64 = 253_402_300_800.0;
 
+/// Digits of a whole number that a double always holds: below 2^53.
+const WHOLE_DIGITS_MAX: usize = 15;
+
+/// What is read of a file at once.
+const READ_BYTES: usize = 1 << 16;
+
 /// A recording in memory, 8 bytes a cell: months of data fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     /// The signals, in the order of the file, without `time`.
     pub columns: Vec<String>,
@@ -38,6 +48,9 @@ pub struct Recording {
     times: Vec<Time>,
     /// Row by row; NaN is a missing value, no other value is not finite.
     values: Vec<f64>,
+    /// For each row of the file, its row here. `None`: they are the same, as in nearly every
+    /// recording.
+    places: Option<Vec<usize>>,
 }
 
 /// One instant of a recording.
@@ -88,6 +101,12 @@ impl<'recording> Row<'recording> {
         self.values.get(column).copied().filter(|value| !value.is_nan())
     }
 
+    /// Present values by the names of their columns.
+    pub fn named(&self, columns: &[Name]) -> Values {
+        let present = columns.iter().zip(self.values).filter(|(_, value)| !value.is_nan());
+        present.map(|(name, value)| (name.clone(), *value)).collect()
+    }
+
     /// Every column's value, in order.
     pub fn values(&self) -> impl Iterator<Item = Option<f64>> + use<'recording> {
         self.values.iter().map(|value| (!value.is_nan()).then_some(*value))
@@ -105,7 +124,8 @@ impl Recording {
 
     /// Reads CSV; messages call it `name`.
     pub fn parse(input: impl Read, name: &str) -> Result<Recording> {
-        let mut csv = ReaderBuilder::new().flexible(true).from_reader(input);
+        let mut csv =
+            ReaderBuilder::new().flexible(true).buffer_capacity(READ_BYTES).from_reader(input);
         let header = csv.headers().map_err(|error| csv_error(name, &error))?.clone();
         let layout = Layout::of(&header, name)?;
         let mut rows = Rows::default();
@@ -119,12 +139,40 @@ impl Recording {
 
     /// Rows in order of time, each time once.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        (0..self.times.len()).map(|place| self.row(place))
+    }
+
+    /// The row at a place among [`Recording::rows`].
+    pub fn row(&self, place: usize) -> Row<'_> {
         let width = self.columns.len();
-        let row = move |(index, at): (usize, &Time)| Row {
-            at: *at,
-            values: &self.values[index * width..(index + 1) * width],
-        };
-        self.times.iter().enumerate().map(row)
+        Row { at: self.times[place], values: &self.values[place * width..(place + 1) * width] }
+    }
+
+    /// For each row of the file, in its order, the place of its sample among [`Recording::rows`].
+    pub fn input_rows(&self) -> impl Iterator<Item = usize> {
+        let count = self.places.as_ref().map_or(self.times.len(), Vec::len);
+        (0..count).map(|row| self.places.as_ref().map_or(row, |places| places[row]))
+    }
+
+    /// A recording of samples at `start` and every `step` from there: `values` holds them column by
+    /// column, NaN where there is none. A time without any value has no row: nobody was watching.
+    pub fn of_columns(
+        start: Time,
+        step: TimeDelta,
+        columns: impl IntoIterator<Item = (String, Vec<f64>)>,
+    ) -> Recording {
+        let (columns, values): (Vec<String>, Vec<Vec<f64>>) = columns.into_iter().unzip();
+        let mut rows = Rows::default();
+        let mut at = start;
+        for place in 0..values.iter().map(Vec::len).max().unwrap_or(0) {
+            let row = values.iter().map(|column| column.get(place).copied().unwrap_or(f64::NAN));
+            if row.clone().any(|value| !value.is_nan()) {
+                rows.begin(at);
+                row.for_each(|value| rows.push(value));
+            }
+            at += step;
+        }
+        rows.into_recording(columns)
     }
 
     /// The usual distance of two rows, in seconds: the median. `None` below two rows.
@@ -186,16 +234,22 @@ impl Layout {
         rows.begin(at);
         let cells = record.iter().enumerate().filter(|(index, _)| *index != self.time);
         for ((_, bytes), column) in cells.zip(&self.columns) {
-            let value = match cell(bytes) {
-                None => None,
-                Some(text) if is_missing(text) => Some(f64::NAN),
-                Some(text) => text.parse().ok(),
-            };
-            let value = value.ok_or_else(|| bad_value(bytes, column))?;
-            rows.push(value);
+            let value = whole_number(bytes).or_else(|| match cell(bytes)? {
+                text if is_missing(text) => Some(f64::NAN),
+                text => text.parse().ok(),
+            });
+            rows.push(value.ok_or_else(|| bad_value(bytes, column))?);
         }
         Ok(())
     }
+}
+
+/// A count, as most cells are: so few digits that a double holds every one of them.
+fn whole_number(cell: &[u8]) -> Option<f64> {
+    if cell.is_empty() || cell.len() > WHOLE_DIGITS_MAX || !cell.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(cell.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0')) as f64)
 }
 
 fn is_missing(cell: &str) -> bool {
@@ -240,13 +294,19 @@ fn quoted(names: &[&str]) -> String {
 /// or `YYYY-MM-DD` in UTC, or Unix seconds with a fraction. Rounded to the millisecond.
 pub fn parse_time(text: &str) -> Option<Time> {
     let whole = |time: Time| {
-        let half_up = time.checked_add_signed(chrono::TimeDelta::microseconds(500))?;
+        let half_up = time.checked_add_signed(TimeDelta::microseconds(500))?;
         let time = DateTime::from_timestamp_millis(half_up.timestamp_millis())?;
         let seconds = time.timestamp() as f64;
         // What RFC 3339 can spell, and is thus written again as it was read.
         let first = -62_167_219_200.0;
         (seconds >= first && seconds < UNIX_SECONDS_END).then_some(time)
     };
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Plain Unix seconds, which no other spelling looks like; the others below are slow to say
+        // so.
+        let seconds: i64 = text.parse().ok()?;
+        return whole(DateTime::from_timestamp(seconds, 0)?);
+    }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return whole(time.to_utc());
     }
@@ -297,9 +357,8 @@ impl Rows {
     fn into_recording(mut self, columns: Vec<String>) -> Recording {
         let width = columns.len();
         // Strictly increasing times, which nearly every recording has, need no second copy.
-        if self.times.windows(2).any(|pair| pair[0] >= pair[1]) {
-            self.sort_and_merge(width);
-        }
+        let unruly = self.times.windows(2).any(|pair| pair[0] >= pair[1]);
+        let places = unruly.then(|| self.sort_and_merge(width));
         if let Some(interval_s) = median_spacing_s(&self.times) {
             for spacing_s in spacings_s(&self.times) {
                 if spacing_s >= interval_s * GAP_INTERVALS {
@@ -310,10 +369,12 @@ impl Rows {
             }
         }
         let Rows { times, values, irregularities } = self;
-        Recording { columns, irregularities, times, values }
+        Recording { columns, irregularities, times, values, places }
     }
 
-    fn sort_and_merge(&mut self, width: usize) {
+    /// Returns where each row went.
+    fn sort_and_merge(&mut self, width: usize) -> Vec<usize> {
+        let mut places = vec![0; self.times.len()];
         let mut order: Vec<usize> = (0..self.times.len()).collect();
         // Stable: of one time, the row that stands later in the file stays the later one.
         order.sort_by_key(|row| self.times[*row]);
@@ -322,10 +383,12 @@ impl Rows {
         for row in order {
             let cells = &self.values[row * width..(row + 1) * width];
             if times.last() != Some(&self.times[row]) {
+                places[row] = times.len();
                 times.push(self.times[row]);
                 values.extend_from_slice(cells);
                 continue;
             }
+            places[row] = times.len() - 1;
             self.irregularities.duplicates += 1;
             let merged = values.len() - width;
             for (kept, later) in values[merged..].iter_mut().zip(cells) {
@@ -336,6 +399,7 @@ impl Rows {
         }
         self.times = times;
         self.values = values;
+        places
     }
 }
 

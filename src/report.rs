@@ -111,7 +111,15 @@ pub fn summary_json(summary: Summary) -> SummaryJson {
         incidents: summary.incidents,
         pages: summary.pages,
         warnings: summary.warnings,
+        pages_per_month: rate_json(summary.pages_per_month),
+        warnings_per_month: rate_json(summary.warnings_per_month),
     }
+}
+
+/// An achieved rate.
+pub fn rate_json(achieved: Rate) -> RateJson {
+    let Rate { rate, low, high } = achieved;
+    RateJson { rate: Number(rate), low: Number(low), high: Number(high) }
 }
 
 /// One signal as it stands.
@@ -132,7 +140,7 @@ pub fn signal_json(status: &SignalStatus) -> SignalJson {
         unexplained: status.unexplained.map(Number),
         alarms: status.alarms,
         judged_days: Number(status.judged_s / DAY_S),
-        alarms_per_month: rate_json(status.alarms, status.judged_s),
+        alarms_per_month: monthly_json(status.alarms, status.judged_s),
         budget_per_month: status.budget_per_month.map(Number),
     }
 }
@@ -143,7 +151,7 @@ pub fn signals_json(standing: &Standing) -> SignalsJson {
     let told = |count: u64, rejected: u64, budget: f64| ToldJson {
         count,
         rejected,
-        per_month: rate_json(count, tally.watched_s),
+        per_month: monthly_json(count, tally.watched_s),
         budget_per_month: Number(budget),
     };
     let mut signals: Vec<SignalJson> = standing.signals.iter().map(signal_json).collect();
@@ -158,12 +166,11 @@ pub fn signals_json(standing: &Standing) -> SignalsJson {
     }
 }
 
-/// Events in so many seconds as a rate a month, with its interval; `None` where there was no time
-/// for any.
-fn rate_json(events: u64, exposure_s: f64) -> Option<RateJson> {
-    let Rate { rate, low, high } = poisson_rate(events, exposure_s / DAY_S / MONTH_DAYS);
-    let known = [rate, low, high].iter().all(|number| number.is_finite());
-    known.then_some(RateJson { rate: Number(rate), low: Number(low), high: Number(high) })
+/// Events in so many seconds as a rate a month; `None` where there was no time for any.
+fn monthly_json(events: u64, exposure_s: f64) -> Option<RateJson> {
+    let achieved = poisson_rate(events, exposure_s / DAY_S / MONTH_DAYS);
+    let known = [achieved.rate, achieved.low, achieved.high].iter().all(|end| end.is_finite());
+    known.then_some(rate_json(achieved))
 }
 
 /// The cause that an incident goes by: the last that notified; of an `info` incident, the last.
@@ -225,7 +232,7 @@ fn affected_json(affected: &Affected) -> AffectedJson {
 }
 
 /// What a backtest counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Rows of the recording that were fed.
     pub samples: u64,
@@ -239,6 +246,10 @@ pub struct Summary {
     pub pages: u64,
     /// First notifications with severity `warning`.
     pub warnings: u64,
+    /// Pages in 30 days, with the interval in which the true rate lies.
+    pub pages_per_month: Rate,
+    /// The same for warnings.
+    pub warnings_per_month: Rate,
 }
 
 /// A [`Time`] in the contract's spelling.
@@ -440,6 +451,8 @@ pub struct SummaryJson {
     pub incidents: u64,
     pub pages: u64,
     pub warnings: u64,
+    pub pages_per_month: RateJson,
+    pub warnings_per_month: RateJson,
 }
 
 /// An element of `/api/v1/signals`.

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod backtest;
 mod check;
 mod cli;
 mod config;

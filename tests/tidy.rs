@@ -25,18 +25,20 @@ const RATCHET: &[(&str, usize)] = &[];
 /// anything but what stands above it.
 const PURE_MODULES: &[(&str, &[&str])] = &[
     ("series", &["series"]),
+    ("values", &["values"]),
     ("accounting", &["accounting", "series"]),
     ("fleet", &["fleet", "series"]),
     ("incident", &["incident", "series", "fleet"]),
-    ("observation", &["observation", "series", "fleet", "accounting"]),
+    ("observation", &["observation", "series", "values", "fleet", "accounting"]),
     ("budget", &["budget"]),
     ("detect", &["detect", "series", "incident", "fleet", "accounting"]),
-    ("diagnose", &["diagnose", "series", "incident", "fleet", "accounting"]),
+    ("diagnose", &["diagnose", "series", "values", "incident", "fleet", "accounting"]),
     (
         "pipeline",
         &[
             "pipeline",
             "series",
+            "values",
             "incident",
             "observation",
             "fleet",

@@ -1,6 +1,6 @@
 //! What `check --connect` prints of each kind of answer, as people see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect;
 
@@ -10,6 +10,7 @@ use crate::{
     fleet::{Application, Cohort, CohortKey, Snapshot},
     observation::{Failure, FailureReason},
     recording::parse_time,
+    values::Values,
 };
 
 fn sampled(kind: &'static str, outcome: Outcome, took_ms: u64) -> Sampled {
@@ -42,7 +43,7 @@ fn fleet() -> Snapshot {
 #[test]
 fn answers_failures_and_pushed_sources_are_told_apart() {
     let fleet = Reading {
-        values: BTreeMap::from([("device_rows_written_total".to_owned(), 1234.0)]),
+        values: Values::from([("device_rows_written_total", 1234.0)]),
         fleet: Some(fleet()),
         absent: BTreeSet::from(["updates_in_progress".to_owned()]),
         accounting: Some(accounting::Reading {
@@ -56,10 +57,7 @@ fn answers_failures_and_pushed_sources_are_told_apart() {
         reason: FailureReason::Timeout,
         message: "http://127.0.0.1:9090 did not answer in 5s: check the URL".to_owned(),
     };
-    let sql = Reading {
-        values: BTreeMap::from([("invoices_pending".to_owned(), 0.5)]),
-        ..Reading::default()
-    };
+    let sql = Reading { values: Values::from([("invoices_pending", 0.5)]), ..Reading::default() };
     let samples = [
         sampled("open_balena", Outcome::Sampled(Box::new(fleet)), 123),
         sampled("prometheus", Outcome::Failed(prometheus), 5001),

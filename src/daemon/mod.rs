@@ -14,7 +14,6 @@ mod lifecycle;
 mod restore;
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
@@ -40,10 +39,11 @@ use crate::{
     metrics::Metrics,
     notify::{alertmanager, alerts::AlertSettings},
     observation::{Observation, Outcome, Reading},
-    sample::{self, Source},
+    sample::{self, Range, Source},
     series::Time,
     serve,
     store::Store,
+    values::Name,
 };
 use keeper::Keeper;
 use lifecycle::Tasks;
@@ -260,8 +260,9 @@ impl Keeper {
             let known = self.pipeline.latest(source.name());
             let start = known.map_or(end - length, |latest| latest.max(end - length));
             let step = Duration::from_secs_f64(self.pipeline.interval_s());
-            let answer = tokio::time::timeout(patience, source.history(start, end, step)).await;
-            let history: Vec<(Time, BTreeMap<String, f64>)> = match answer {
+            let mut unheard = |_| {};
+            let asked = source.history(Range { start, end, step }, &mut unheard);
+            let history = match tokio::time::timeout(patience, asked).await {
                 Ok(Ok(history)) => history,
                 Ok(Err(error)) => {
                     warn!(source = source.name(), "starting without its history: {error:#}");
@@ -275,11 +276,12 @@ impl Keeper {
                     continue;
                 }
             };
-            let samples = history.len();
-            for (at, values) in history {
-                let reading = Reading { values, ..Reading::default() };
+            let samples = history.rows().len();
+            let columns: Vec<Name> = history.columns.iter().map(|name| (**name).into()).collect();
+            for row in history.rows() {
+                let reading = Reading { values: row.named(&columns), ..Reading::default() };
                 self.pipeline.learn(&Observation {
-                    at,
+                    at: row.at,
                     source: source.name().to_owned(),
                     outcome: Outcome::Sampled(Box::new(reading)),
                 });

@@ -13,6 +13,7 @@ use crate::{
     fleet::{ApplicationFlow, Flows},
     incident::Cause,
     series::{Time, seconds},
+    values::Values,
 };
 
 /// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that
@@ -130,9 +131,9 @@ pub struct Samples<'a> {
     /// Seconds between two samples.
     pub interval_s: f64,
     /// Signals of the previous present sample.
-    pub before: &'a BTreeMap<String, f64>,
+    pub before: &'a Values,
     /// Signals of this one.
-    pub now: &'a BTreeMap<String, f64>,
+    pub now: &'a Values,
     /// The flows by application, live.
     pub flows: Option<&'a Flows>,
 }
@@ -160,7 +161,7 @@ impl FlowSample {
             amount: amount.max(0.0) as u64,
             applications: count(applications),
             organizations: count(organizations),
-            is_total: is_total(kind, samples),
+            is_total: amount >= 1.0 && is_total(kind, samples),
             by_application,
         })
     }
@@ -194,7 +195,7 @@ fn net_pin_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
 const BEYOND_REACH_SHARE: f64 = 0.02;
 
 fn is_total(kind: FlowKind, samples: Samples<'_>) -> bool {
-    let pinned = |values: &BTreeMap<String, f64>| values.get("devices_pinned").copied();
+    let pinned = |values: &Values| values.get("devices_pinned").copied();
     match (kind, pinned(samples.before), pinned(samples.now), samples.now.get("devices")) {
         (FlowKind::Removed, Some(before), Some(now), _) => {
             before > 0.0 && now < before && now <= before * BEYOND_REACH_SHARE

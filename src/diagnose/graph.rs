@@ -9,11 +9,12 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     diagnose::flows::FlowKind,
     series::{SignalSettings, Time, seconds},
+    values::Name,
 };
 
 /// How much of the child a change of the parent brings.
@@ -107,8 +108,35 @@ pub struct Explanation {
 /// The graph with the proportions that quiet history has shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Graph {
-    /// Joint moments of (parent, child), by `parent>child`.
-    slopes: BTreeMap<String, Slope>,
+    /// In the order in which their signals appeared.
+    #[serde(deserialize_with = "slopes_of_any_version")]
+    slopes: Vec<Learned>,
+    #[serde(skip)]
+    places: Places,
+}
+
+/// An edge whose proportion is learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    parent: Name,
+    child: Name,
+    slope: Slope,
+}
+
+/// Where the ends of learned edges stand among the signals, so that nothing is looked up by name at
+/// every sample. It is no state: it is not stored, and graphs that differ in it are the same.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    /// The signals for which it holds.
+    signals: Vec<Name>,
+    /// Of each edge that is among them: parent, child and slope.
+    edges: Vec<[usize; 3]>,
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _other: &Places) -> bool {
+        true
+    }
 }
 
 /// Running joint moments of two signals (Welford 1962, Technometrics 4, 419).
@@ -149,10 +177,32 @@ struct Path {
 }
 
 impl Graph {
-    /// Learns proportions from a sample without an incident.
+    /// Learns proportions from a sample without an incident, given every signal with its level, in
+    /// the order of the names.
     pub fn observe(
         &mut self,
-        values: &BTreeMap<String, f64>,
+        levels: &[(&Name, Option<f64>)],
+        user: &BTreeMap<String, SignalSettings>,
+    ) {
+        let known = self.places.signals.iter();
+        let same = known.len() == levels.len()
+            && known.zip(levels).all(|(name, (signal, _))| name.is(signal));
+        if !same {
+            self.find_places(levels, user);
+        }
+        for [parent, child, slope] in &self.places.edges {
+            if let (Some(x), Some(y)) = (levels[*parent].1, levels[*child].1)
+                && x.abs() < VALUE_MAX
+                && y.abs() < VALUE_MAX
+            {
+                self.slopes[*slope].slope.observe(x, y);
+            }
+        }
+    }
+
+    fn find_places(
+        &mut self,
+        levels: &[(&Name, Option<f64>)],
         user: &BTreeMap<String, SignalSettings>,
     ) {
         let declared = EDGES.iter().filter(|edge| edge.relation == Relation::Learned);
@@ -160,14 +210,22 @@ impl Graph {
         let configured = user.iter().flat_map(|(parent, settings)| {
             settings.drives.iter().map(move |child| (parent.as_str(), child.as_str()))
         });
+        let place = |name: &str| levels.binary_search_by(|(other, _)| (***other).cmp(name)).ok();
+        self.places.signals = levels.iter().map(|(signal, _)| (*signal).clone()).collect();
+        self.places.edges.clear();
         for (parent, child) in declared.chain(configured) {
-            if let (Some(x), Some(y)) = (values.get(parent), values.get(child))
-                && x.abs() < VALUE_MAX
-                && y.abs() < VALUE_MAX
-            {
-                self.slopes.entry(edge_key(parent, child)).or_default().observe(*x, *y);
+            let (Some(from), Some(to)) = (place(parent), place(child)) else { continue };
+            let slope = self.slope_index(parent, child).unwrap_or(self.slopes.len());
+            if slope == self.slopes.len() {
+                let (parent, child) = (levels[from].0.clone(), levels[to].0.clone());
+                self.slopes.push(Learned { parent, child, slope: Slope::default() });
             }
+            self.places.edges.push([from, to, slope]);
         }
+    }
+
+    fn slope_index(&self, parent: &str, child: &str) -> Option<usize> {
+        self.slopes.iter().position(|one| *one.parent == *parent && *one.child == *child)
     }
 
     /// Explains a change by the moved ancestors of its signal: those that moved no later than it
@@ -176,7 +234,7 @@ impl Graph {
         &self,
         signal: &str,
         change: Moved,
-        moved: &BTreeMap<String, Moved>,
+        moved: impl Fn(&str) -> Option<Moved>,
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
@@ -187,10 +245,10 @@ impl Graph {
             if !seen.insert(path.ancestor.clone()) {
                 continue;
             }
-            if let Some(ancestor) = moved.get(&path.ancestor)
+            if let Some(ancestor) = moved(&path.ancestor)
                 && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
             {
-                let explanation = self.predict(signal, change, &path, *ancestor);
+                let explanation = self.predict(signal, change, &path, ancestor);
                 // Of those that predict as much, the nearest, and of these the one that moved last:
                 // pins that were added minutes ago are not why updates are pending now.
                 let rank = (explanation.share, Reverse(path.steps), ancestor.onset);
@@ -219,7 +277,7 @@ impl Graph {
         let same_way = (change.after > change.before) == (ancestor.after > ancestor.before);
         let is_flow = FlowKind::ALL.iter().any(|kind| kind.signals().contains(&by.as_str()));
         let against = !is_flow && !same_way;
-        let slope = self.slopes.get(&edge_key(&by, signal)).and_then(Slope::value);
+        let slope = self.slope_index(&by, signal).and_then(|at| self.slopes[at].slope.value());
         let (share, how) = match (path.relation, slope) {
             (Relation::AtMostOneEach, _) if against => (0.0, "it moved the other way"),
             (Relation::AtMostOneEach, _) => {
@@ -241,6 +299,26 @@ impl Graph {
     }
 }
 
+/// Up to version 2 of the state, moments stood in a map by `parent>child`.
+fn slopes_of_any_version<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Learned>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        List(Vec<Learned>),
+        Map(BTreeMap<String, Slope>),
+    }
+    Ok(match Stored::deserialize(source)? {
+        Stored::List(slopes) => slopes,
+        Stored::Map(slopes) => {
+            let edges = slopes.iter().filter_map(|(edge, slope)| {
+                let (parent, child) = edge.split_once('>')?;
+                Some(Learned { parent: parent.into(), child: child.into(), slope: *slope })
+            });
+            edges.collect()
+        }
+    })
+}
+
 /// Whether this signal is known to drive any other.
 pub fn is_parent(signal: &str, user: &BTreeMap<String, SignalSettings>) -> bool {
     EDGES.iter().any(|edge| edge.parent == signal)
@@ -257,10 +335,6 @@ pub fn learned_parents<'a>(
     let configured =
         user.iter().filter(move |(_, settings)| settings.drives.iter().any(|d| d == signal));
     declared.map(|edge| edge.parent).chain(configured.map(|(name, _)| name.as_str()))
-}
-
-fn edge_key(parent: &str, child: &str) -> String {
-    format!("{parent}>{child}")
 }
 
 /// An effect never precedes its cause, but two sources are not sampled at one instant: an interval
@@ -304,8 +378,11 @@ mod tests {
     }
 
     fn explain(signal: &str, change: Moved, causes: &[(&str, Moved)]) -> Option<Explanation> {
-        let causes = causes.iter().map(|(name, moved)| ((*name).to_owned(), *moved)).collect();
-        Graph::default().explain(signal, change, &causes, 15.0, &BTreeMap::new())
+        let moved = |signal: &str| {
+            let found = causes.iter().find(|(name, _)| *name == signal);
+            found.map(|(_, moved)| *moved)
+        };
+        Graph::default().explain(signal, change, moved, 15.0, &BTreeMap::new())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnose::flows::FlowKind,
     incident::{Incident, Notification, Severity},
-    pipeline::{MONTH_S, Pipeline, arrival::watched_between, signal_watch},
+    pipeline::{MONTH_S, Pipeline, arrival::watched_between, known},
     series::{Time, seconds},
 };
 
@@ -130,10 +130,10 @@ impl Pipeline {
         let kept = SHARE_KEPT.max(seconds(SHARE_KEPT_INTERVALS * self.settings.interval_s));
         let shares = self.state.signals.iter().map(|(signal, watched)| {
             let alive = watched.raw.is_some_and(|(latest, _)| at - latest <= kept);
-            if !alive || !signal_watch::can_warn(signal) {
+            if !alive || !known::can_warn(signal) {
                 return 0.0;
             }
-            match self.settings.signals.get(signal) {
+            match self.settings.signals.get(&**signal) {
                 Some(own) if own.false_alarms_per_month.is_some() => 0.0,
                 Some(own) if own.direction.is_some() => ONE_DIRECTION,
                 _ => 1.0,
@@ -162,7 +162,7 @@ impl Pipeline {
     /// signals have of their own.
     pub(super) fn warnings_budget(&self) -> f64 {
         let own = self.settings.signals.iter().filter(|(signal, _)| {
-            signal_watch::can_warn(signal) && self.state.signals.contains_key(*signal)
+            known::can_warn(signal) && self.state.signals.contains_key(signal.as_str())
         });
         let own = own.filter_map(|(_, settings)| settings.false_alarms_per_month);
         self.settings.false_warnings_per_month + own.sum::<f64>()

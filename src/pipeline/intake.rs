@@ -2,15 +2,18 @@
 //! values that cannot be true are handled here and nowhere else. Whether a reading is news at all
 //! is for `arrival` to say.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 
 use crate::{
     fleet::{Flows, Snapshot},
     observation::{Observation, Reading},
-    pipeline::{Irregularity, IrregularityKind, Pipeline, Step, state::FleetSample},
+    pipeline::{
+        Irregularity, IrregularityKind, Pipeline, Settings, Step,
+        known::Known,
+        state::{FleetSample, WatchedSignal, paired},
+    },
     series::{Kind, Time},
+    values::{Name, Values},
 };
 
 /// A sample as the later stages see it.
@@ -19,9 +22,9 @@ pub(super) struct Intake {
     pub(super) at: Time,
     pub(super) source: String,
     /// As recorded: counters cumulative.
-    pub(super) recordable: BTreeMap<String, f64>,
+    pub(super) recordable: Values,
     /// As watched: counters as rates per second.
-    pub(super) levels: BTreeMap<String, f64>,
+    pub(super) levels: Values,
     /// The fleet's previous present sample, if this is a fleet sample and there was one.
     pub(super) fleet_before: Option<FleetSample>,
     /// Cohorts before, and flows by application since, live.
@@ -44,22 +47,21 @@ impl Pipeline {
         step: &mut Step,
     ) -> Intake {
         let at = observation.at;
-        let mut values = BTreeMap::new();
-        for (signal, value) in &reading.values {
-            if value.is_finite() {
-                values.insert(signal.clone(), *value);
-            } else {
+        let mut values = reading.values.clone();
+        values.retain(|signal, value| {
+            if !value.is_finite() {
                 let message =
                     format!("{}: {signal} is {value} at {at}; it is missing", observation.source);
                 let kind = IrregularityKind::NotFinite;
                 step.irregularities.push(Irregularity { kind, message });
             }
-        }
+            value.is_finite()
+        });
         let cohorts = reading.fleet.as_ref().and_then(|now| self.take_snapshot(now, &mut values));
         // What the database does not tell is missing, not zero.
-        values.retain(|signal, _| !reading.absent.contains(signal));
+        values.retain(|signal, _| !reading.absent.contains(&**signal));
         values.retain(|signal, value| {
-            Kind::of(signal) == Kind::Counter || self.is_valid(signal, *value, at, step)
+            Kind::of(signal) == Kind::Counter || is_valid(&self.settings, signal, value, at, step)
         });
         self.take_accounting(at, reading);
         let is_fleet = values.contains_key("devices_pinned") || values.contains_key("pins_removed");
@@ -80,11 +82,7 @@ impl Pipeline {
         }
     }
 
-    fn take_snapshot(
-        &mut self,
-        now: &Snapshot,
-        values: &mut BTreeMap<String, f64>,
-    ) -> Option<Cohorts> {
+    fn take_snapshot(&mut self, now: &Snapshot, values: &mut Values) -> Option<Cohorts> {
         values.extend(now.counts());
         let before = self.state.snapshot.replace(now.clone())?;
         let flows = Flows::between(&before, now);
@@ -104,43 +102,39 @@ impl Pipeline {
         }
     }
 
-    /// Whether a value lies within what is configured to be possible for its signal: of a counter,
-    /// its increase per second. What lies beyond it is a fault of the measurement, and missing.
-    fn is_valid(&self, signal: &str, value: f64, at: Time, step: &mut Step) -> bool {
-        let Some(settings) = self.settings.signals.get(signal) else { return true };
-        let bound = match (settings.valid_min, settings.valid_max) {
-            (Some(least), _) if value < least => format!("below its valid_min of {least}"),
-            (_, Some(most)) if value > most => format!("above its valid_max of {most}"),
-            _ => return true,
-        };
-        let message = format!("{signal} is {value} at {at}, {bound}; it is missing");
-        step.irregularities.push(Irregularity { kind: IrregularityKind::OutOfRange, message });
-        false
-    }
-
     /// Gauges as they are, counters as rates.
-    fn levels(
-        &mut self,
-        observation: &Observation,
-        values: &BTreeMap<String, f64>,
-        step: &mut Step,
-    ) -> BTreeMap<String, f64> {
-        let mut levels = BTreeMap::new();
-        for (signal, value) in values {
-            if !self.state.signals.contains_key(signal) {
-                let fresh = super::signal_watch::fresh(signal, &observation.source);
-                self.state.signals.insert(signal.clone(), fresh);
+    fn levels(&mut self, observation: &Observation, values: &Values, step: &mut Step) -> Values {
+        self.watch_new(&observation.source, values);
+        let mut levels = Values::with_capacity(values.len());
+        let Pipeline { settings, state, .. } = self;
+        for (signal, watched, value) in paired(&mut state.signals, values) {
+            if watched.known.is_flow {
+                // Until this sample's breadth is judged.
+                watched.status.score = None;
             }
-            if let Some(level) = self.level_of(signal, observation.at, *value, step) {
-                levels.insert(signal.clone(), level);
+            if let Some(level) = watched.level(signal, observation.at, value, settings, step) {
+                levels.push(signal.clone(), level);
             }
         }
         levels
     }
 
-    /// The level of a watched signal, from its raw value and the one before. A counter that fell
-    /// was reset, and how far it had come is not known: its interval is missing, never an
-    /// increment.
+    /// Begins to watch signals that were never seen before.
+    fn watch_new(&mut self, source: &str, values: &Values) {
+        // Both are in the order of their names: one walk tells whether any is new.
+        let mut watched = self.state.signals.keys();
+        if values.keys().all(|signal| watched.any(|other| other == signal)) {
+            return;
+        }
+        let new = values.keys().filter(|signal| !self.state.signals.contains_key(*signal));
+        for signal in new.cloned().collect::<Vec<Name>>() {
+            let mut fresh = super::signal_watch::fresh(&signal, source);
+            fresh.known = Known::of(&signal, &self.settings.signals);
+            self.state.signals.insert(signal, fresh);
+        }
+    }
+
+    /// The level of a watched signal, from its raw value and the one before.
     pub(super) fn level_of(
         &mut self,
         signal: &str,
@@ -148,7 +142,23 @@ impl Pipeline {
         value: f64,
         step: &mut Step,
     ) -> Option<f64> {
-        let before = self.state.signals.get_mut(signal)?.raw.replace((at, value));
+        let watched = self.state.signals.get_mut(signal)?;
+        watched.level(signal, at, value, &self.settings, step)
+    }
+}
+
+impl WatchedSignal {
+    /// Its level, from its raw value and the one before. A counter that fell was reset, and how far
+    /// it had come is not known: its interval is missing, never an increment.
+    fn level(
+        &mut self,
+        signal: &str,
+        at: Time,
+        value: f64,
+        settings: &Settings,
+        step: &mut Step,
+    ) -> Option<f64> {
+        let before = self.raw.replace((at, value));
         if Kind::of(signal) == Kind::Gauge {
             return Some(value);
         }
@@ -164,6 +174,20 @@ impl Pipeline {
         }
         let elapsed_s = (at - then).max(TimeDelta::milliseconds(1)).as_seconds_f64();
         let rate = (value - was) / elapsed_s;
-        (rate.is_finite() && self.is_valid(signal, rate, at, step)).then_some(rate)
+        (rate.is_finite() && is_valid(settings, signal, rate, at, step)).then_some(rate)
     }
+}
+
+/// Whether a value lies within what is configured to be possible for its signal: of a counter, its
+/// increase per second. What lies beyond it is a fault of the measurement, and missing.
+fn is_valid(settings: &Settings, signal: &str, value: f64, at: Time, step: &mut Step) -> bool {
+    let Some(settings) = settings.signals.get(signal) else { return true };
+    let bound = match (settings.valid_min, settings.valid_max) {
+        (Some(least), _) if value < least => format!("below its valid_min of {least}"),
+        (_, Some(most)) if value > most => format!("above its valid_max of {most}"),
+        _ => return true,
+    };
+    let message = format!("{signal} is {value} at {at}, {bound}; it is missing");
+    step.irregularities.push(Irregularity { kind: IrregularityKind::OutOfRange, message });
+    false
 }

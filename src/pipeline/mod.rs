@@ -7,6 +7,7 @@ mod budgets;
 mod fleet_watch;
 mod intake;
 mod irregularity;
+mod known;
 mod mass;
 mod presence;
 mod signal_watch;
@@ -25,10 +26,12 @@ use crate::{
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
     series::{SignalSettings, Time},
+    values::Values,
 };
 
 pub use budgets::Tally;
 pub use irregularity::{Irregularity, IrregularityKind};
+use known::Known;
 pub use state::{STATE_VERSION, State};
 use state::{Subject, Watch};
 pub use upgrade::{Restored, STATE_VERSION_OLDEST};
@@ -56,7 +59,11 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Values to record, by signal, flows included. Missing ones are absent.
-    pub values: BTreeMap<String, f64>,
+    pub values: Values,
+    /// How new each value is to the detector of its signal, in 0..1, where 0.5 is the threshold and
+    /// 0 says that nothing can alarm yet. Of flows, only their breadth is judged; what is not
+    /// judged is absent.
+    pub anomalies: Values,
     /// Changes detected at this observation.
     pub changes: Vec<Change>,
     /// Incidents opened or altered, as they now are.
@@ -132,7 +139,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline that continues from `state` (`State::default()` for a first start).
-    pub fn new(settings: Settings, state: State) -> Pipeline {
+    pub fn new(settings: Settings, mut state: State) -> Pipeline {
+        for (signal, watched) in &mut state.signals {
+            watched.known = Known::of(signal, &settings.signals);
+        }
         Pipeline { settings, state, touched: BTreeMap::new(), inherited: None }
     }
 
@@ -243,11 +253,11 @@ impl Pipeline {
     pub fn forgotten_signals(&mut self) -> BTreeSet<String> {
         let forgotten = self.state.signals.iter_mut().filter(|(signal, watched)| {
             let was_seen = watched.raw.is_some() && watched.away_from.is_none();
-            was_seen && watched.status.samples == 0 && !signal_watch::is_flow(signal)
+            was_seen && watched.status.samples == 0 && !known::is_flow(signal)
         });
         let names = forgotten.map(|(signal, watched)| {
             watched.raw = None;
-            signal.clone()
+            signal.to_string()
         });
         names.collect()
     }
@@ -257,9 +267,9 @@ impl Pipeline {
     pub fn relearn(&mut self, signal: &str, at: Time, value: f64) {
         let shares = self.warning_shares(at);
         let alpha = self.warning_alpha(signal, shares);
-        let settings = self.detector_settings(signal, alpha);
         let Some(level) = self.level_of(signal, at, value, &mut Step::default()) else { return };
         if let Some(watched) = self.state.signals.get_mut(signal) {
+            let settings = watched.detector_settings(signal, alpha, &self.settings);
             let verdict = watched.detector.step(&settings, signal, at, level);
             (watched.status.samples, watched.status.cold) = (verdict.samples, verdict.cold);
             watched.judged.latest_at = Some(at);
@@ -277,7 +287,7 @@ impl Pipeline {
         };
         let kept = lost(&self.state.watches);
         for signal in lost(discarded).difference(&kept) {
-            if let Some(watched) = self.state.signals.get_mut(signal) {
+            if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
                 watched.presence.unsay();
             }
         }
@@ -293,7 +303,7 @@ impl Pipeline {
         };
         let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
         for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
-            if let Some(watched) = self.state.signals.get_mut(&signal) {
+            if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
                 watched.rebase();
             }
         }

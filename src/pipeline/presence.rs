@@ -95,7 +95,7 @@ impl Pipeline {
             if !watched.presence.told && watched.presence.is_lost(latest, self.settings.interval_s)
             {
                 watched.presence.told = true;
-                lost.push((signal.clone(), watched.presence));
+                lost.push((signal.to_string(), watched.presence));
             }
         }
         if !lost.is_empty() {
@@ -135,7 +135,7 @@ impl Pipeline {
         let ended = self.state.watches.iter().position(|watch| {
             let Subject::Lost(known) = &watch.subject else { return false };
             let is_back = |signal: &String| {
-                let watched = self.state.signals.get(signal);
+                let watched = self.state.signals.get(signal.as_str());
                 watched.is_none_or(|watched| watched.presence.absent == 0)
             };
             known.source == intake.source && known.signals.iter().all(is_back)

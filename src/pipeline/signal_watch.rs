@@ -2,7 +2,7 @@
 //! incident, explained by ordinary causes, or, if it stays and nothing explains it, an incident of
 //! its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use chrono::TimeDelta;
 
@@ -11,18 +11,19 @@ use crate::{
     diagnose::{
         causes::unexplained,
         driven::OrdinaryMoves,
-        flows::FlowKind,
         graph::{self, Explanation, Moved},
     },
     incident::{Cause, Change, ChangeKind, Symptom},
     pipeline::{
-        MONTH_S, Pipeline, SignalStatus, Step, Subject,
+        MONTH_S, Pipeline, Settings, SignalStatus, State, Step, Subject,
         budgets::Judged,
         intake::Intake,
+        known::{Known, is_exact},
         presence::Presence,
-        state::{Suspect, WatchedSignal},
+        state::{Suspect, WatchedSignal, paired},
     },
-    series::{Direction, Kind, Time, built_in, seconds},
+    series::{Direction, Kind, Time, seconds},
+    values::{Name, Values},
 };
 
 /// How far back a driving signal's movement is remembered: the longest path of the declared graph.
@@ -69,140 +70,63 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         judged: Judged::default(),
         presence: Presence::default(),
         away_from: None,
+        known: Known::default(),
     }
-}
-
-/// Flows are judged by their breadth; a detector of their level would only repeat it.
-pub(super) fn is_flow(signal: &str) -> bool {
-    let flows = FlowKind::ALL.iter().flat_map(|kind| kind.signals());
-    flows.into_iter().any(|name| name == signal)
-        || matches!(
-            signal,
-            "devices_added"
-                | "devices_removed"
-                | "applications_devices_removed"
-                | "organizations_devices_removed"
-        )
-}
-
-/// Whether a change of a signal can become an incident of its own, which is what the budget of
-/// warnings is for. What is read from rows is named by its causes; alone it is a symptom at most.
-pub(super) fn can_warn(signal: &str) -> bool {
-    !is_flow(signal) && !is_exact(signal)
-}
-
-fn is_exact(signal: &str) -> bool {
-    built_in(signal).is_some_and(|known| known.exact)
 }
 
 impl Pipeline {
     /// Takes the levels of one sample through their detectors and deals with what changed.
     pub(super) fn watch_signals(&mut self, intake: &Intake, step: &mut Step) {
-        let quiet = self.state.watches.is_empty();
-        if quiet {
-            let known = self.latest_levels(&intake.levels);
-            self.state.graph.observe(&known, &self.settings.signals);
-        }
         let shares = self.warning_shares(intake.at);
-        for (signal, value) in &intake.levels {
+        let alphas = intake.levels.keys().map(|signal| {
             let alpha = self.warning_alpha(signal, shares);
-            self.watch_signal(signal, *value, alpha, intake, step);
+            (alpha, self.alarms_a_month(signal, alpha))
+        });
+        let mut alphas = alphas.collect::<Vec<(f64, f64)>>().into_iter();
+        let mut learning = Vec::new();
+        step.anomalies = Values::with_capacity(intake.levels.len());
+        let Pipeline { settings, state, .. } = self;
+        let watched_values = paired(&mut state.signals, &intake.levels);
+        for ((signal, watched, value), alpha) in watched_values.zip(&mut alphas) {
+            watched.source.clone_from(&intake.source);
+            watched.status.value = Some(value);
+            watched.status.at = Some(intake.at);
+            if watched.known.drives {
+                remember(&mut watched.recent, intake.at, value);
+            }
+            if watched.known.is_flow {
+                if let Some(score) = watched.status.score {
+                    step.anomalies.push(signal.clone(), score / (1.0 + score));
+                }
+                continue;
+            }
+            watched.judge(signal, value, intake.at, alpha, settings, step);
+            let learns = watched.known.has_learned_parents && watched.status.cold.is_none();
+            if learns && let Some(left) = watched.moves.learning_left(intake.at) {
+                learning.push((signal.clone(), left));
+            }
+        }
+        self.show_learning(learning);
+        if self.state.watches.is_empty() {
+            // The present level of every signal, those of other sources included.
+            let State { graph, signals, .. } = &mut self.state;
+            let levels = signals.iter().map(|(signal, watched)| (signal, watched.status.value));
+            graph.observe(&levels.collect::<Vec<_>>(), &self.settings.signals);
         }
         self.settle_changes(intake);
         self.resolve_returned_signals(intake.at);
     }
 
-    fn watch_signal(
-        &mut self,
-        signal: &str,
-        value: f64,
-        alpha: f64,
-        intake: &Intake,
-        step: &mut Step,
-    ) {
-        let settings = self.detector_settings(signal, alpha);
-        let budget_per_month = self.alarms_a_month(signal, alpha);
-        let drives = graph::is_parent(signal, &self.settings.signals);
-        let driven = self.is_driven(signal);
-        let Some(watched) = self.state.signals.get_mut(signal) else { return };
-        if drives {
-            remember(&mut watched.recent, intake.at, value);
-        }
-        watched.source.clone_from(&intake.source);
-        watched.status.value = Some(value);
-        watched.status.at = Some(intake.at);
-        if is_flow(signal) {
-            return;
-        }
-        if let Some(until) = watched.judged.latest_at.filter(|latest| intake.at <= *latest) {
-            watched.status.cold = Some(format!("waits until {until}: its clock was set back"));
-            return;
-        }
-        if watched.is_still_away(value) {
-            watched.status.cold = Some("learns when it is back from its change".to_owned());
-            return;
-        }
-        let verdict = watched.detector.step(&settings, signal, intake.at, value);
-        let threshold = verdict.threshold;
-        let (could, alarmed) = (threshold.is_some(), verdict.change.is_some());
-        watched.judged.sampled(intake.at, could, alarmed, self.settings.interval_s);
-        let status = &mut watched.status;
-        (status.alarms, status.judged_s) = (watched.judged.alarms, watched.judged.seconds);
-        status.budget_per_month = Some(budget_per_month);
-        status.expected = verdict.expected;
-        status.expected_low = verdict.expected_low;
-        status.expected_high = verdict.expected_high;
-        status.score = threshold.map(|threshold| verdict.score / threshold);
-        status.threshold = threshold;
-        status.threshold_origin = verdict.threshold_origin.to_string();
-        status.samples = verdict.samples;
-        status.cold = verdict.cold;
-        status.unexplained = Some(0.0);
-        watched.moves.seen(intake.at);
-        if let (true, None, Some(left)) =
-            (driven, &status.cold, watched.moves.learning_left(intake.at))
-        {
-            let hours = left.as_seconds_f64() / 3_600.0;
-            status.cold = Some(format!("learns for {hours:.1} h more how others drive it"));
-        }
-        if let Some(suspect) = &mut watched.suspect {
-            suspect.samples_since += 1;
-        }
-        if let Some(change) = verdict.change {
-            if !settings.exact {
-                watched.suspect = Some(Suspect { change: change.clone(), samples_since: 0 });
-            }
-            step.changes.push(change);
-        }
-        if let Some(returned) = verdict.returned {
-            watched.suspect = None;
-            if returned.kind == ChangeKind::Point {
-                step.changes.push(returned);
+    /// Of signals that others drive, says how long it takes to learn in which proportion.
+    fn show_learning(&mut self, learning: Vec<(Name, TimeDelta)>) {
+        for (signal, left) in learning {
+            let driven = self.is_driven(&signal);
+            if let Some(watched) = self.state.signals.get_mut(&signal).filter(|_| driven) {
+                let hours = left.as_seconds_f64() / 3_600.0;
+                watched.status.cold =
+                    Some(format!("learns for {hours:.1} h more how others drive it"));
             }
         }
-    }
-
-    pub(super) fn detector_settings(&self, signal: &str, alpha: f64) -> DetectorSettings {
-        let configured = self.settings.signals.get(signal);
-        DetectorSettings {
-            false_alarms_per_sample: alpha,
-            direction: configured.and_then(|settings| settings.direction),
-            min_change: configured.and_then(|settings| settings.min_change),
-            min_change_relative: configured.and_then(|settings| settings.min_change_relative),
-            exact: is_exact(signal),
-            interval_s: self.settings.interval_s,
-        }
-    }
-
-    /// The present level of every signal, those of other sources included.
-    fn latest_levels(&self, levels: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
-        let mut known = levels.clone();
-        for (signal, watched) in &self.state.signals {
-            if let Some(value) = watched.status.value {
-                known.entry(signal.clone()).or_insert(value);
-            }
-        }
-        known
     }
 
     /// Every signal that is away from its level becomes a symptom, is explained away, or, once it
@@ -253,7 +177,7 @@ impl Pipeline {
             let status = &watched.status;
             let (low, high) = (status.expected_low?, status.expected_high?);
             let outside = *value < low || *value > high;
-            let quiet = outside && watched.detector.in_change().is_none() && !is_flow(signal);
+            let quiet = outside && watched.detector.in_change().is_none() && !watched.known.is_flow;
             let expected = status.expected?;
             quiet.then(|| departure(signal, intake.at, expected, *value))
         });
@@ -304,9 +228,9 @@ impl Pipeline {
     fn explain(&self, signal: &str, change: Moved) -> Option<Explanation> {
         let scale = counts_per_interval(signal, self.settings.interval_s);
         let change = Moved { before: change.before * scale, after: change.after * scale, ..change };
-        let moved = self.moved(change.onset);
+        let moved = |ancestor: &str| self.moved(ancestor, change.onset);
         let user = &self.settings.signals;
-        self.state.graph.explain(signal, change, &moved, self.settings.interval_s, user)
+        self.state.graph.explain(signal, change, moved, self.settings.interval_s, user)
     }
 
     /// Explains a change that has gone on since its onset: what drives it may have gone on too.
@@ -319,23 +243,18 @@ impl Pipeline {
         }
     }
 
-    /// How every driving signal moved of late, up to an effect's onset.
-    fn moved(&self, effect_onset: Time) -> BTreeMap<String, Moved> {
+    /// How a driving signal moved of late, up to an effect's onset.
+    fn moved(&self, signal: &str, effect_onset: Time) -> Option<Moved> {
+        let watched = self.state.signals.get(signal)?;
         let until = effect_onset + seconds(self.settings.interval_s);
-        let mut moved = BTreeMap::new();
-        for (signal, watched) in &self.state.signals {
-            let scale = counts_per_interval(signal, self.settings.interval_s);
-            let found = if is_flow(signal) {
-                flowed(&watched.recent, until)
-            } else {
-                largest_move(&watched.recent, until)
-            };
-            if let Some(Moved { onset, before, after }) = found {
-                let found = Moved { onset, before: before * scale, after: after * scale };
-                moved.insert(signal.clone(), found);
-            }
-        }
-        moved
+        let scale = counts_per_interval(signal, self.settings.interval_s);
+        let found = if watched.known.is_flow {
+            flowed(&watched.recent, until)
+        } else {
+            largest_move(&watched.recent, until)
+        };
+        let Moved { onset, before, after } = found?;
+        Some(Moved { onset, before: before * scale, after: after * scale })
     }
 
     fn show_unexplained(&mut self, signal: &str, now: Moved, explanation: Option<&Explanation>) {
@@ -473,12 +392,90 @@ impl Pipeline {
         let returned = |pipeline: &Pipeline| {
             pipeline.state.watches.iter().position(|watch| {
                 let Subject::Signal(signal) = &watch.subject else { return false };
-                let watched = pipeline.state.signals.get(signal);
+                let watched = pipeline.state.signals.get(signal.as_str());
                 watched.is_none_or(|watched| !watched.is_away())
             })
         };
         while let Some(index) = returned(self) {
             self.resolve(index, at);
+        }
+    }
+}
+
+impl WatchedSignal {
+    /// What its detector is told.
+    pub(super) fn detector_settings(
+        &self,
+        signal: &str,
+        alpha: f64,
+        settings: &Settings,
+    ) -> DetectorSettings {
+        let configured = settings.signals.get(signal);
+        DetectorSettings {
+            false_alarms_per_sample: alpha,
+            direction: configured.and_then(|settings| settings.direction),
+            min_change: configured.and_then(|settings| settings.min_change),
+            min_change_relative: configured.and_then(|settings| settings.min_change_relative),
+            exact: self.known.is_exact,
+            interval_s: settings.interval_s,
+        }
+    }
+
+    /// Takes a level through the signal's detector.
+    fn judge(
+        &mut self,
+        signal: &Name,
+        value: f64,
+        at: Time,
+        (alpha, budget_per_month): (f64, f64),
+        settings: &Settings,
+        step: &mut Step,
+    ) {
+        if let Some(until) = self.judged.latest_at.filter(|latest| at <= *latest) {
+            self.status.cold = Some(format!("waits until {until}: its clock was set back"));
+            return;
+        }
+        if self.is_still_away(value) {
+            self.status.cold = Some("learns when it is back from its change".to_owned());
+            return;
+        }
+        let settings = self.detector_settings(signal, alpha, settings);
+        let verdict = self.detector.step(&settings, signal, at, value);
+        let threshold = verdict.threshold;
+        let (could, alarmed) = (threshold.is_some(), verdict.change.is_some());
+        self.judged.sampled(at, could, alarmed, settings.interval_s);
+        let status = &mut self.status;
+        (status.alarms, status.judged_s) = (self.judged.alarms, self.judged.seconds);
+        status.budget_per_month = Some(budget_per_month);
+        status.expected = verdict.expected;
+        status.expected_low = verdict.expected_low;
+        status.expected_high = verdict.expected_high;
+        status.score = threshold.map(|threshold| verdict.score / threshold);
+        status.threshold = threshold;
+        if self.known.origin_told.replace(verdict.threshold_origin)
+            != Some(verdict.threshold_origin)
+        {
+            status.threshold_origin = verdict.threshold_origin.to_string();
+        }
+        status.samples = verdict.samples;
+        status.cold = verdict.cold;
+        status.unexplained = Some(0.0);
+        step.anomalies.push(signal.clone(), verdict.anomaly);
+        self.moves.seen(at);
+        if let Some(suspect) = &mut self.suspect {
+            suspect.samples_since += 1;
+        }
+        if let Some(change) = verdict.change {
+            if !settings.exact {
+                self.suspect = Some(Suspect { change: change.clone(), samples_since: 0 });
+            }
+            step.changes.push(change);
+        }
+        if let Some(returned) = verdict.returned {
+            self.suspect = None;
+            if returned.kind == ChangeKind::Point {
+                step.changes.push(returned);
+            }
         }
     }
 }

@@ -19,9 +19,11 @@ use crate::{
         SignalStatus,
         arrival::Repeats,
         budgets::{Judged, Shares, Tally},
+        known::Known,
         presence::Presence,
     },
     series::Time,
+    values::{Name, Values},
 };
 
 /// The present shape of `State`. How an older one is taken on is `upgrade`'s.
@@ -39,7 +41,7 @@ pub struct State {
     pub(super) flows: BTreeMap<FlowKind, FlowHistory>,
     pub(super) graph: Graph,
     pub(super) ledger: Ledger,
-    pub(super) signals: BTreeMap<String, WatchedSignal>,
+    pub(super) signals: BTreeMap<Name, WatchedSignal>,
     pub(super) sources: BTreeMap<String, SourceState>,
     pub(super) watches: Vec<Watch>,
     pub(super) incidents_opened: u64,
@@ -72,7 +74,7 @@ impl Default for State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct FleetSample {
     pub(super) at: Time,
-    pub(super) values: BTreeMap<String, f64>,
+    pub(super) values: Values,
 }
 
 /// One signal under watch.
@@ -97,6 +99,21 @@ pub(super) struct WatchedSignal {
     /// its change could not be taken on.
     #[serde(default)]
     pub(super) away_from: Option<(f64, f64)>,
+    #[serde(skip)]
+    pub(super) known: Known,
+}
+
+/// Walks along signals and values at once: both are in the order of their names. Every value's
+/// signal must be watched.
+pub(super) fn paired<'a>(
+    signals: &'a mut BTreeMap<Name, WatchedSignal>,
+    values: &'a Values,
+) -> impl Iterator<Item = (&'a Name, &'a mut WatchedSignal, f64)> {
+    let mut values = values.into_iter().peekable();
+    signals.iter_mut().filter_map(move |(signal, watched)| {
+        let (_, value) = values.next_if(|(name, _)| name == signal)?;
+        Some((signal, watched, *value))
+    })
 }
 
 impl WatchedSignal {

@@ -463,7 +463,7 @@ fn where_owners_are_unknown_breadth_is_of_applications_and_nothing_is_zero() {
     let recorded = &story.pipeline.state.fleet.as_ref().unwrap().values;
     assert_eq!(recorded["applications_pins_removed"], 400.0);
     for signal in ABSENT {
-        assert!(!recorded.contains_key(*signal), "{signal} is missing, not a number");
+        assert!(!recorded.contains_key(signal), "{signal} is missing, not a number");
         assert!(!story.pipeline.state.signals.contains_key(*signal), "{signal} is not watched");
     }
     // One application is one owner's own affair, though every owner has the same id.
@@ -541,7 +541,7 @@ fn a_recording_s_flows_are_judged_sample_by_sample() {
     let mut pipeline = Pipeline::new(settings(), State::default());
     for sample in 0..100 {
         let removed = f64::from(u8::from(sample % 9 == 0));
-        let values = BTreeMap::from([
+        let values = Values::from([
             ("devices_pinned".to_owned(), 500.0),
             ("organizations".to_owned(), 60.0),
             ("pins_removed".to_owned(), removed),

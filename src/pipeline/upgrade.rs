@@ -50,7 +50,7 @@ impl State {
             };
             // Of a signal that has not even a name and a source nothing is left to keep.
             if let Some(watched) = watched {
-                state.signals.insert(signal, watched);
+                state.signals.insert(signal.into(), watched);
             }
         }
         if version < STATE_VERSION {
@@ -83,7 +83,7 @@ fn keep_away(state: &mut State, unlearned: &[String]) {
         _ => None,
     });
     for signal in open {
-        if let Some(watched) = state.signals.get_mut(signal) {
+        if let Some(watched) = state.signals.get_mut(signal.as_str()) {
             let status = &watched.status;
             watched.away_from = status.expected_low.zip(status.expected_high);
         }

@@ -244,3 +244,44 @@ proptest! {
         let _ = parse_time(&number.to_string());
     }
 }
+
+#[test]
+fn each_row_of_the_file_knows_its_sample() {
+    let regular = parse("time,a\n0,1\n15,2\n30,3\n");
+    assert_eq!(regular.input_rows().collect::<Vec<_>>(), [0, 1, 2]);
+    let unruly = parse("time,a\n15,2\n0,1\n45,4\n15,5\n30,3\n");
+    assert_eq!(unruly.input_rows().collect::<Vec<_>>(), [1, 0, 3, 1, 2]);
+    assert_eq!(unruly.row(1).value(0), Some(5.0));
+}
+
+#[test]
+fn columns_of_one_grid_become_rows_and_empty_times_none() {
+    let start = parse_time("2019-09-23T22:12:00Z").unwrap();
+    let (hole, step) = (f64::NAN, TimeDelta::milliseconds(1_500));
+    let columns =
+        [("a".to_owned(), vec![1.0, hole, 3.0, hole]), ("b".to_owned(), vec![hole, hole, 6.0])];
+    let recording = Recording::of_columns(start, step, columns);
+    expect![[r#"
+        time,a,b
+        2019-09-23T22:12:00Z,1,
+        2019-09-23T22:12:03Z,3,6
+    "#]]
+    .assert_eq(&write(&recording));
+    assert_eq!(Recording::of_columns(start, step, []).rows().len(), 0);
+}
+
+#[test]
+fn counts_are_read_to_the_bit_as_any_number_is() {
+    for text in ["0", "7", "007", "999999999999999", "123456789012345678", "9007199254740993"] {
+        let recording = parse(&format!("time,a\n0,{text}\n"));
+        let read = recording.row(0).value(0).expect("a value");
+        assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+    }
+}
+
+#[test]
+fn present_values_have_their_columns_names() {
+    let recording = parse("time,b,a,c\n0,2,1,\n");
+    let names: Vec<Name> = recording.columns.iter().map(|name| name.as_str().into()).collect();
+    assert_eq!(recording.row(0).named(&names), Values::from([("a", 1.0), ("b", 2.0)]));
+}

@@ -245,9 +245,23 @@ fn pinned_before_is_before_the_first_onset() {
 }
 
 #[test]
+fn a_rate_without_time_is_null() {
+    let unknown = Rate { rate: f64::NAN, low: 0.0, high: f64::INFINITY };
+    assert_eq!(line(&rate_json(unknown)), r#"{"rate":null,"low":0,"high":null}"#);
+}
+
+#[test]
 fn a_summary_is_the_last_line() {
-    let summary =
-        Summary { samples: 40_320, signals: 37, days: 7.0, incidents: 3, pages: 2, warnings: 0 };
+    let summary = Summary {
+        samples: 40_320,
+        signals: 37,
+        days: 7.0,
+        incidents: 3,
+        pages: 2,
+        pages_per_month: Rate { rate: 8.5, low: 1.0, high: 31.0 },
+        warnings: 0,
+        warnings_per_month: Rate { rate: 0.0, low: 0.0, high: 15.8 },
+    };
     check(
         &summary_json(summary),
         &expect![[r#"
@@ -258,7 +272,17 @@ fn a_summary_is_the_last_line() {
           "days": 7,
           "incidents": 3,
           "pages": 2,
-          "warnings": 0
+          "warnings": 0,
+          "pages_per_month": {
+            "rate": 8.5,
+            "low": 1,
+            "high": 31
+          },
+          "warnings_per_month": {
+            "rate": 0,
+            "low": 0,
+            "high": 15.8
+          }
         }"#]],
     );
 }

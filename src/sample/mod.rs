@@ -17,21 +17,19 @@ mod statement_queries;
 mod statements;
 mod writes;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{database::APPLICATION_NAME, evidence::GRANTS};
+pub use self::{database::APPLICATION_NAME, evidence::GRANTS, prometheus::Range};
 use self::{open_balena::OpenBalena, pace::Schedule, prometheus::Prometheus, sql::Sql};
 use crate::{
     clock::Clock,
     config::{SourceConfig, SourceKind},
     observation::{Failure, FailureReason, Observation, Outcome, Reading},
+    recording::Recording,
     series::Time,
 };
 
@@ -103,17 +101,16 @@ impl Source {
         Observation { at, source: self.name.clone(), outcome }
     }
 
-    /// What the source remembers of `start..=end`, every `step`, to shorten the cold start. Only
-    /// Prometheus remembers; from the others it is empty.
+    /// What the source remembers, as a recording of its signals. `tell` hears which part of the
+    /// range has come, in 0..1. Only Prometheus remembers; from the others it is empty.
     pub async fn history(
         &mut self,
-        start: Time,
-        end: Time,
-        step: Duration,
-    ) -> Result<Vec<(Time, BTreeMap<String, f64>)>> {
+        range: Range,
+        tell: &mut (dyn FnMut(f64) + Send),
+    ) -> Result<Recording> {
         match &mut self.kind {
-            Kind::Prometheus(source) => source.history(start, end, step).await,
-            Kind::OpenBalena(_) | Kind::Sql(_) => Ok(Vec::new()),
+            Kind::Prometheus(source) => source.history(range, tell).await,
+            Kind::OpenBalena(_) | Kind::Sql(_) => Ok(Recording::default()),
         }
     }
 
@@ -222,6 +219,7 @@ fn combine(answers: Vec<(String, Result<Option<f64>, Failure>)>) -> Result<Readi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Values;
 
     fn failed(message: &str) -> Result<Option<f64>, Failure> {
         let reason = FailureReason::Query;
@@ -232,7 +230,7 @@ mod tests {
     fn a_source_fails_only_if_every_question_fails() {
         let some = vec![("a".to_owned(), failed("first")), ("b".to_owned(), Ok(Some(2.0)))];
         let reading = combine(some).unwrap();
-        assert_eq!(reading.values, BTreeMap::from([("b".to_owned(), 2.0)]));
+        assert_eq!(reading.values, Values::from([("b", 2.0)]));
         assert_eq!(reading.notes, ["first"]);
         let none = vec![("a".to_owned(), failed("first")), ("b".to_owned(), failed("second"))];
         assert_eq!(combine(none).unwrap_err().message, "first");

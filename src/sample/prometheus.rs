@@ -20,6 +20,7 @@ use super::{
 use crate::{
     http,
     observation::{Failure, FailureReason, Reading},
+    recording::Recording,
     series::{Kind, Time},
 };
 
@@ -30,10 +31,13 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 const ERROR_CHARS_MAX: usize = 500;
 
 /// Prometheus refuses a range query of more points a series than this.
-const POINTS_A_PAGE_MAX: i64 = 11_000;
+const POINTS_A_PAGE_MAX: usize = 11_000;
 
 /// A page of history whose answer is too long is asked for again in halves, down to this.
-const POINTS_A_PAGE_MIN: i64 = 10;
+const POINTS_A_PAGE_MIN: usize = 10;
+
+/// Values of a history in all: 2 GiB of memory.
+const HISTORY_VALUES_MAX: usize = 1 << 28;
 
 /// A range query reads much more than an instant one, and nobody waits for it.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +45,43 @@ const HISTORY_TIMEOUT: Duration = Duration::from_secs(30);
 /// One query may take this part of the time of a sample, so that one that hangs leaves some to
 /// others.
 const QUERIES_IN_TIME: u32 = 3;
+
+/// The times at which a source is asked for what it remembers: `start`, and every `step` from there
+/// until `end`.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// The first time.
+    pub start: Time,
+    /// No time is later.
+    pub end: Time,
+    /// Between two times.
+    pub step: Duration,
+}
+
+impl Range {
+    /// How many times there are; fails where values of so many signals would not fit into memory.
+    fn points(self, step: TimeDelta, signals: usize) -> Result<usize> {
+        let Range { start, end, .. } = self;
+        if end < start {
+            return Ok(0);
+        }
+        let steps = (end - start).num_milliseconds() / step.num_milliseconds();
+        let points = usize::try_from(steps)?.saturating_add(1);
+        if points.saturating_mul(signals) > HISTORY_VALUES_MAX {
+            bail!(
+                "{points} samples of {signals} signals from {start} to {end} are more than \
+                 {HISTORY_VALUES_MAX} values: ask for a shorter time, or raise the interval"
+            );
+        }
+        Ok(points)
+    }
+}
+
+/// The time of a place in a range.
+fn at(range: Range, step: TimeDelta, place: usize) -> Time {
+    // A range with so many places that they do not fit has been refused.
+    range.start + step * i32::try_from(place).unwrap_or(i32::MAX)
+}
 
 /// A server and what is asked of it.
 #[derive(Debug)]
@@ -116,26 +157,28 @@ impl Prometheus {
         combine(answers)
     }
 
-    /// The same queries over `start..=end`, every `step`. Totals of counters go on from here in the
-    /// samples that follow.
+    /// The same queries over a range, in pages. A time at which no signal has a value has no row.
+    /// Totals of counters go on from here in the samples that follow. `tell` hears which part of
+    /// the range has come.
     pub(super) async fn history(
         &mut self,
-        start: Time,
-        end: Time,
-        step: Duration,
-    ) -> Result<Vec<(Time, BTreeMap<String, f64>)>> {
-        let step = TimeDelta::from_std(step)?.max(TimeDelta::milliseconds(1));
-        let mut rows: BTreeMap<Time, BTreeMap<String, f64>> = BTreeMap::new();
+        range: Range,
+        tell: &mut (dyn FnMut(f64) + Send),
+    ) -> Result<Recording> {
+        let step = TimeDelta::from_std(range.step)?.max(TimeDelta::milliseconds(1));
+        let points = range.points(step, self.signals.len())?;
+        let mut columns = Vec::with_capacity(self.signals.len());
+        let whole = (points * self.signals.len()).max(1) as f64;
         for (signal, query) in &self.signals {
             let mut total = CounterTotal::default();
-            let mut page_start = start;
+            let mut column = vec![f64::NAN; points];
+            let mut place = 0;
             let mut points_a_page = POINTS_A_PAGE_MAX;
-            while page_start <= end {
+            while place < points {
+                let count = points_a_page.min(points - place);
                 // Both ends of a range are part of it.
-                let page_steps = i32::try_from(points_a_page - 1).unwrap_or(i32::MAX);
-                let page_end = end.min(page_start + step * page_steps);
-                let page = self.page(query, page_start, page_end, step).await;
-                let page = match page {
+                let (first, last) = (at(range, step, place), at(range, step, place + count - 1));
+                let page = match self.page(query, first, last, step).await {
                     Err(problem)
                         if problem.is_too_long && points_a_page / 2 >= POINTS_A_PAGE_MIN =>
                     {
@@ -150,15 +193,20 @@ impl Prometheus {
                         Kind::Counter => total.add(at, step, &points),
                         Kind::Gauge => counters::gauge(&points),
                     };
-                    if let Some(value) = value {
-                        rows.entry(at).or_default().insert(signal.clone(), value);
+                    let steps = (at - range.start).as_seconds_f64() / step.as_seconds_f64();
+                    if let (Some(value), Some(cell)) =
+                        (value, column.get_mut(steps.round() as usize))
+                    {
+                        *cell = value;
                     }
                 }
-                page_start = page_end + step;
+                place += count;
+                tell((columns.len() * points + place) as f64 / whole);
             }
             self.totals.insert(signal.clone(), total);
+            columns.push((signal.clone(), column));
         }
-        Ok(rows.into_iter().collect())
+        Ok(Recording::of_columns(range.start, step, columns))
     }
 
     async fn page(

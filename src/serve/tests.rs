@@ -19,6 +19,7 @@ use crate::{
         story::{self, at},
     },
     store::{Batch, Sample},
+    values::Values,
 };
 
 mod client;
@@ -133,7 +134,7 @@ fn night() -> Batch {
         let values = [("devices_pinned", pinned), ("pending_updates", 20_412.0)];
         let values = values.map(|(name, value)| (name.to_owned(), value));
         let source = "fleet".to_owned();
-        samples.push(Sample { at: instant, source, values: BTreeMap::from(values) });
+        samples.push(Sample { at: instant, source, values: Values::from(values) });
     }
     Batch {
         samples,
@@ -315,7 +316,7 @@ async fn pushed_values_reach_the_pipeline_as_an_observation() {
     };
     assert_eq!((observation.at, observation.source.as_str()), (at("22:17:30"), "push"));
     let Outcome::Sampled(reading) = observation.outcome else { panic!("it was present") };
-    assert_eq!(reading.values, BTreeMap::from([("ops_queue_depth".to_owned(), 3.5)]));
+    assert_eq!(reading.values, Values::from([("ops_queue_depth", 3.5)]));
 
     let missing = served.push(r#"{"source":"push","values":{"ops_queue_depth":null}}"#).await;
     assert_eq!(missing.status, 202);

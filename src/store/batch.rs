@@ -1,8 +1,6 @@
 //! Writing: everything that one turn of the pipeline brought about, in one transaction, so that
 //! detector state, samples and incidents are never of different instants after a crash.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 use sqlx::{Connection, Sqlite, Transaction};
 
@@ -12,6 +10,7 @@ use crate::{
     pipeline::State,
     report,
     series::Time,
+    values::Values,
 };
 
 /// Samples that a batch keeps while the store cannot be written: about ten minutes of six sources
@@ -41,7 +40,7 @@ pub struct Sample {
     /// The source's name.
     pub source: String,
     /// By signal. What is not finite is not stored: it is missing.
-    pub values: BTreeMap<String, f64>,
+    pub values: Values,
 }
 
 impl Batch {
@@ -136,7 +135,7 @@ async fn insert_samples(
             let inserted = insert_value(transaction, sample.at, signal, *value).await?;
             if !inserted {
                 sqlx::query("INSERT INTO signal (name, source) VALUES ($1, $2)")
-                    .bind(signal)
+                    .bind(&**signal)
                     .bind(&sample.source)
                     .execute(&mut **transaction)
                     .await?;

@@ -76,7 +76,7 @@ impl History {
             }
         }
         let samples = samples.into_iter().map(|((at_ms, source), values)| {
-            Ok(Sample { at: time_of(at_ms)?, source: source.to_owned(), values })
+            Ok(Sample { at: time_of(at_ms)?, source: source.to_owned(), values: values.into() })
         });
         let samples = samples.collect::<Result<Vec<Sample>>>()?;
         self.next_ms = end_ms;

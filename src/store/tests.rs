@@ -11,6 +11,7 @@ use crate::{
     observation::{Observation, Outcome, Reading},
     pipeline::{self, Pipeline, State},
     report::story::{self, at},
+    values::Values,
 };
 
 fn url(directory: &tempfile::TempDir) -> Secret {
@@ -316,7 +317,7 @@ async fn state_of_another_version_and_damaged_state_are_told_apart() {
 #[tokio::test]
 async fn a_signal_without_a_sample_has_no_series() {
     let (_directory, store) = fresh().await;
-    let empty = Sample { values: BTreeMap::new(), ..sample("22:14:00", "fleet", &[]) };
+    let empty = Sample { values: Values::default(), ..sample("22:14:00", "fleet", &[]) };
     store.commit(&Batch { samples: vec![empty], ..Batch::default() }, None).await.unwrap();
     assert_eq!(store.series("devices", at("00:00:00"), at("23:00:00")).await.unwrap(), []);
     assert_eq!(export_text(&store, at("00:00:00")).await, "time\n");
@@ -325,10 +326,8 @@ async fn a_signal_without_a_sample_has_no_series() {
 /// A noisy signal, as a Prometheus source delivers it.
 fn noisy(step: u32) -> Observation {
     let noise = f64::from(step.wrapping_mul(2_654_435_761) % 1_000) / 7.0;
-    let reading = Reading {
-        values: BTreeMap::from([("delta_queue".to_owned(), 10.0 + noise)]),
-        ..Reading::default()
-    };
+    let reading =
+        Reading { values: Values::from([("delta_queue", 10.0 + noise)]), ..Reading::default() };
     Observation {
         at: at("12:00:00") + TimeDelta::seconds(15 * i64::from(step)),
         source: "prometheus".to_owned(),

@@ -8,7 +8,13 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::post};
-use headwater::{config::SourceKind, observation::FailureReason, sample::Source, series::Time};
+use headwater::{
+    config::SourceKind,
+    observation::FailureReason,
+    sample::{Range, Source},
+    series::Time,
+    values::Values,
+};
 use tokio::{net::TcpListener, task::JoinSet};
 use url::Url;
 
@@ -117,7 +123,9 @@ fn range(form: &BTreeMap<String, String>, pages: &Mutex<Vec<i64>>) -> (StatusCod
         if form["query"] == "long" { " ".repeat(points as usize * 2_000) } else { String::new() };
     let origin = at(0).timestamp();
     let series = |instance: &str, restarts: bool| {
-        let values: Vec<String> = (0..points)
+        // One without a value at every third point.
+        let present = (0..points).filter(|point| form["query"] != "holes" || point % 3 != 2);
+        let values: Vec<String> = present
             .map(|point| {
                 let time = start + point * step;
                 let age = time - origin;
@@ -177,7 +185,7 @@ async fn one_bad_query_costs_its_own_signal_only() {
     server.tell("long", Answer { status: 200, body: " ".repeat(9 << 20), delay: Duration::ZERO });
     server.tell("slow", Answer { delay: Duration::from_secs(600), ..vector(&[]) });
     let read = reading(source.sample(at(0)).await);
-    assert_eq!(read.values, BTreeMap::from([("good".to_owned(), 7.0)]));
+    assert_eq!(read.values, Values::from([("good", 7.0)]));
     let notes = read.notes.join("\n");
     for part in ["unexpected end of input", "longer than 8388608 bytes", "no answer in time"] {
         assert_contains(&notes, part);
@@ -206,14 +214,16 @@ async fn a_server_that_is_not_there_is_a_connection_failure_without_credentials(
 async fn history_comes_in_pages_and_its_counters_go_on() {
     let server = Server::start().await;
     let mut source = server.source(&[("x_total", "x")]);
-    let step = Duration::from_secs(2);
-    let history = source.history(at(0), at(50_000), step).await.unwrap();
+    let mut shares = Vec::new();
+    let range = range_of(0, 50_000, 2);
+    let history = source.history(range, &mut |share| shares.push(share)).await.unwrap();
     assert_eq!(*server.pages.lock().unwrap(), [11_000, 11_000, 3_001]);
-    assert_eq!(history.len(), 25_001);
-    let times: Vec<Time> = history.iter().map(|(time, _)| *time).collect();
+    assert_eq!(shares, [11_000.0, 22_000.0, 25_001.0].map(|points| points / 25_001.0));
+    assert_eq!((history.rows().len(), &*history.columns), (25_001, &["x_total".to_owned()][..]));
+    let times: Vec<Time> = history.rows().map(|row| row.at).collect();
     assert!(times.is_sorted() && times[0] == at(0) && times[25_000] == at(50_000));
     // Both rise by 50,000, but for the two seconds of the restart.
-    assert_eq!(history[25_000].1["x_total"], 100_000.0 - 2.0);
+    assert_eq!(history.row(25_000).value(0), Some(100_000.0 - 2.0));
     let names = |i: &str| format!(r#""__name__":"x_total","instance":"{i}""#);
     server.tell("x", vector(&[(&names("a"), "50003"), (&names("b"), "20004")]));
     let live = reading(source.sample(at(50_002)).await);
@@ -224,10 +234,39 @@ async fn history_comes_in_pages_and_its_counters_go_on() {
 async fn a_page_that_is_too_long_is_asked_for_in_halves() {
     let server = Server::start().await;
     let mut source = server.source(&[("x", "long")]);
-    let history = source.history(at(0), at(9_999), Duration::from_secs(1)).await.unwrap();
-    assert_eq!(history.len(), 10_000);
+    let history = source.history(range_of(0, 9_999, 1), &mut |_| {}).await.unwrap();
+    assert_eq!(history.rows().len(), 10_000);
     assert!(server.pages.lock().unwrap().len() > 2);
-    let queries =
-        server.source(&[("x", "long")]).history(at(1), at(0), Duration::from_secs(1)).await;
-    assert!(queries.unwrap().is_empty());
+    let backwards = source.history(range_of(1, 0, 1), &mut |_| {}).await.unwrap();
+    assert_eq!(backwards.rows().len(), 0);
+}
+
+#[tokio::test]
+async fn a_history_that_would_not_fit_into_memory_is_refused_before_anything_is_asked() {
+    let server = Server::start().await;
+    let mut source = server.source(&[("x", "x")]);
+    let thirty_years = range_of(0, 30 * 365 * 86_400, 1);
+    let refused = source.history(thirty_years, &mut |_| {}).await.unwrap_err();
+    assert_contains(&refused.to_string(), "ask for a shorter time, or raise the interval");
+    assert!(server.pages.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_time_without_any_value_has_no_row_and_a_missing_point_is_missing() {
+    let server = Server::start().await;
+    let mut source = server.source(&[("holes", "holes"), ("x", "x")]);
+    let history = source.history(range_of(0, 10, 2), &mut |_| {}).await.unwrap();
+    let rows: Vec<(Time, Vec<Option<f64>>)> =
+        history.rows().map(|row| (row.at, row.values().collect())).collect();
+    assert_eq!(rows.len(), 6);
+    assert_eq!(rows[1], (at(2), vec![Some(4.0), Some(4.0)]));
+    assert_eq!(rows[2], (at(4), vec![None, Some(8.0)]));
+    let mut alone = server.source(&[("holes", "holes")]);
+    let history = alone.history(range_of(0, 10, 2), &mut |_| {}).await.unwrap();
+    let times: Vec<Time> = history.rows().map(|row| row.at).collect();
+    assert_eq!(times, [at(0), at(2), at(6), at(8)]);
+}
+
+fn range_of(start: i64, end: i64, step_s: u64) -> Range {
+    Range { start: at(start), end: at(end), step: Duration::from_secs(step_s) }
 }

@@ -1,12 +1,11 @@
 //! Queries of the operator's own: one number each, of whatever type, and nothing is missing
 //! quietly.
 
-use std::collections::BTreeMap;
-
 use headwater::{
     config::{Secret, SourceKind},
     observation::FailureReason,
     sample::Source,
+    values::Values,
 };
 
 use super::{SHORT_INTERVAL, assert_contains, at, failure, reading, source, sqlite};
@@ -18,7 +17,7 @@ fn sql(url: &str, signals: &[(&str, &str)]) -> Source {
     source(kind, SHORT_INTERVAL)
 }
 
-fn values(expected: &[(&str, f64)]) -> BTreeMap<String, f64> {
+fn values(expected: &[(&str, f64)]) -> Values {
     expected.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 

@@ -2,16 +2,11 @@
 //! contract's lines, and what a recording with fewer columns or unruly rows still tells.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    fs,
-    path::Path,
-    process::Command,
-    sync::OnceLock,
+    collections::BTreeSet, fmt::Write as _, fs, path::Path, process::Command, sync::OnceLock,
 };
 
 use chrono::TimeDelta;
-use headwater::{series::Time, simulate::acts::Act};
+use headwater::{series::Time, simulate::acts::Act, values::Values};
 use serde_json::Value;
 
 use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages, write_recording};
@@ -19,7 +14,7 @@ use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages, write_recording};
 /// Which columns a recording keeps.
 type Keeps<'a> = &'a dyn Fn(&str) -> bool;
 
-type Rows = Vec<(Time, BTreeMap<String, f64>)>;
+type Rows = Vec<(Time, Values)>;
 
 const CHANGE_FIELDS: &[&str] = &[
     "after",
@@ -52,8 +47,17 @@ const INCIDENT_FIELDS: &[&str] = &[
     "title",
     "type",
 ];
-const SUMMARY_FIELDS: &[&str] =
-    &["days", "incidents", "pages", "samples", "signals", "type", "warnings"];
+const SUMMARY_FIELDS: &[&str] = &[
+    "days",
+    "incidents",
+    "pages",
+    "pages_per_month",
+    "samples",
+    "signals",
+    "type",
+    "warnings",
+    "warnings_per_month",
+];
 
 /// A night of a middling fleet after two hours of evening: its rows, and what was paged live.
 fn night() -> &'static (Rows, Vec<(String, Time)>) {
@@ -166,6 +170,109 @@ fn check_fields(lines: &[Value]) {
         kinds.insert(kind);
     }
     assert_eq!(kinds.len(), 3, "changes, incidents and a summary: {kinds:?}");
+}
+
+/// The rate in the summary's field, with its interval.
+fn rate(summary: &Value, field: &str) -> [f64; 3] {
+    ["rate", "low", "high"].map(|part| summary[field][part].as_f64().expect("a number"))
+}
+
+#[test]
+fn the_summary_says_what_the_budgets_came_to() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (rows, _) = night();
+    let path = directory.path().join("night.csv");
+    write(&path, rows, |_| true, false);
+    let lines = json(&[], &path);
+    let summary = lines.last().expect("a summary");
+    let months = summary["days"].as_f64().expect("a number") / 30.0;
+    // Two pages: the rate, and Garwood's limits for a count of two.
+    let [rate, low, high] = rate(summary, "pages_per_month").map(|one| one * months);
+    assert!((rate - 2.0).abs() < 1e-9, "{summary}");
+    assert!((low - 0.2422).abs() < 1e-3 && (high - 7.2247).abs() < 1e-3, "{summary}");
+    let text = backtest(&[], &path);
+    assert!(text.contains("pages a month: ") && text.contains("the budget of false ones is 1\n"));
+}
+
+/// The cells of a CSV, row by row.
+fn cells(path: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(path).expect("a file");
+    text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn scores_stand_beside_each_row_in_the_order_of_the_file() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("orderly.csv");
+    user_signal(&path, 960, |sample| if sample >= 640 { 10.0 } else { 0.0 });
+    let orderly = fs::read_to_string(&path).expect("the recording");
+    let mut lines: Vec<String> = orderly.lines().map(str::to_owned).collect();
+    // Line 641 is sample 640, with the header before them all.
+    let without = lines[300].rsplit_once(',').expect("cells").0;
+    lines[300] = format!("{without},");
+    lines.swap(641, 645);
+    lines.insert(701, lines[700].clone());
+    let unruly = directory.path().join("unruly.csv");
+    fs::write(&unruly, lines.join("\n")).expect("a temporary file");
+    let scores = directory.path().join("scores.csv");
+    let asked = ["--scores", scores.to_str().expect("a path of text"), "--format", "json"];
+    assert_eq!(backtest(&asked, &unruly), backtest(&["--format", "json"], &unruly));
+    let (input, scored) = (cells(&unruly), cells(&scores));
+    assert_eq!(scored[0], ["time", "queue depth", "invoices"]);
+    assert_eq!(input.len(), scored.len());
+    for (input, scored) in input.iter().zip(&scored).skip(1) {
+        let time = format!("{}Z", input[0].replace(' ', "T"));
+        assert_eq!(scored[0], time);
+        for (value, score) in input[1..].iter().zip(&scored[1..]) {
+            assert_eq!(value.is_empty(), score.is_empty(), "{input:?} {scored:?}");
+        }
+    }
+    let queue = |line: usize| scored[line][1].parse::<f64>().expect("a score");
+    assert!(scored[1..=20].iter().all(|row| row[1] == "0"), "nothing can alarm yet");
+    // The step is seen where its first sample was put, and nothing before it.
+    assert!((21..641).all(|line| queue(line) < 0.5), "quiet");
+    assert!(queue(645) >= 0.5, "{}", queue(645));
+    assert_eq!(scored[700], scored[701], "a repeated row has its sample's score");
+}
+
+#[test]
+fn of_flows_their_breadth_is_scored() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (rows, paged) = night();
+    let path = directory.path().join("night.csv");
+    write(&path, rows, |_| true, true);
+    let scores = directory.path().join("scores.csv");
+    backtest(&["--scores", scores.to_str().expect("a path of text")], &path);
+    let scored = cells(&scores);
+    let column = |name: &str| scored[0].iter().position(|cell| cell == name).expect("a column");
+    let (breadth, size) = (column("organizations_pins_added"), column("pins_added"));
+    let pinned_at = paged[0].1;
+    for row in &scored[2..] {
+        let at: Time = row[0].parse().expect("a time");
+        let score: f64 = row[breadth].parse().expect("a score");
+        assert!((0.0..1.0).contains(&score) && row[size].is_empty(), "{row:?}");
+        assert_eq!(score >= 0.5, at == pinned_at, "{row:?}");
+    }
+}
+
+#[test]
+fn scores_go_to_no_file_that_is_read() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("a.csv");
+    user_signal(&path, 10, |_| 0.0);
+    let before = fs::read(&path).expect("the recording");
+    for (scores, part) in [(path.clone(), "which is read"), (path.join("x"), "cannot write")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .arg("backtest")
+            .arg(&path)
+            .arg("--scores")
+            .arg(scores)
+            .output()
+            .expect("the binary runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && errors.contains(part), "{errors}");
+        assert_eq!(fs::read(&path).expect("the recording"), before);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use headwater::{
         life::Life,
         run::{Run, Sample},
     },
+    values::{Name, Values},
 };
 
 /// Seconds between two samples.
@@ -113,7 +114,7 @@ pub(super) struct Stage {
     /// As they were left, by id.
     pub(super) incidents: BTreeMap<u64, Incident>,
     /// What was recorded of each observation.
-    pub(super) rows: Vec<(Time, BTreeMap<String, f64>)>,
+    pub(super) rows: Vec<(Time, Values)>,
     pub(super) keeps_rows: bool,
     pub(super) in_pipeline: Duration,
     latest: Option<Sample>,
@@ -167,7 +168,7 @@ impl Stage {
 
     fn fleet(&mut self, sample: &Sample, at: Time) {
         let rows = sample.device_rows_written as f64;
-        let values = BTreeMap::from([("device_rows_written_total".to_owned(), rows)]);
+        let values = Values::from([("device_rows_written_total", rows)]);
         let mut snapshot = sample.snapshot.clone();
         snapshot.at = at;
         let reading = Reading { values, fleet: Some(snapshot), ..Reading::default() };
@@ -175,7 +176,7 @@ impl Stage {
     }
 
     fn metrics(&mut self, sample: &Sample) {
-        let reading = Reading { values: sample.metrics.clone(), ..Reading::default() };
+        let reading = Reading { values: sample.metrics.clone().into(), ..Reading::default() };
         let at = sample.at + TimeDelta::seconds(METRICS_DELAY_S);
         self.observe("prometheus", at, Outcome::Sampled(Box::new(reading)));
     }
@@ -267,16 +268,16 @@ pub(super) fn largest_application(fleet: &Fleet) -> i64 {
 /// A recording as `headwater export` gives it: rows of one source each. `merged` joins each fleet
 /// row with the metrics row after it.
 pub(super) fn write_recording(
-    rows: &[(Time, BTreeMap<String, f64>)],
+    rows: &[(Time, Values)],
     columns: impl Fn(&str) -> bool,
     merged: bool,
     output: impl Write,
 ) {
-    let names: std::collections::BTreeSet<&String> =
+    let names: std::collections::BTreeSet<&Name> =
         rows.iter().flat_map(|(_, values)| values.keys()).filter(|name| columns(name)).collect();
-    let names: Vec<String> = names.into_iter().cloned().collect();
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
     let mut writer = headwater::recording::Writer::new(&names, output).expect("a header");
-    let mut waiting: Option<(Time, BTreeMap<String, f64>)> = None;
+    let mut waiting: Option<(Time, Values)> = None;
     for (at, values) in rows {
         if let (true, Some((_, fleet))) = (merged, &mut waiting)
             && values.contains_key("delta_queue")

@@ -58,7 +58,7 @@ fn check(name: &str, rows: &[Given], expected: &[Taken]) -> Pipeline {
         let step = observe(&mut pipeline, given);
         assert_eq!(step.incidents, [], "{name}: nothing of this is an incident");
         let kinds = step.irregularities.iter().map(|one| one.kind).collect();
-        taken.push((step.values.into_values().collect::<Vec<f64>>(), kinds));
+        taken.push((step.values.into_iter().map(|(_, value)| value).collect::<Vec<f64>>(), kinds));
     }
     assert_eq!(taken, expected, "{name}");
     pipeline
@@ -294,7 +294,7 @@ fn a_row_that_repeats_is_stale_when_its_source_says_so_or_never_did_it_before() 
 fn a_fleet_that_repeats_is_stale_whatever_the_primary_counts_meanwhile() {
     let mut story = Story::new(400, 200);
     let sample = |story: &mut Story, written: f64, behind_s| {
-        let values = BTreeMap::from([("device_rows_written_total".to_owned(), written)]);
+        let values = Values::from([("device_rows_written_total", written)]);
         let reading = Reading { values, behind_s, ..story.reading() };
         let step = story.observe(Outcome::Sampled(Box::new(reading)));
         (step.irregularities.iter().map(|one| one.kind).collect::<Vec<_>>(), step)
