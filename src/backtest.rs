@@ -230,7 +230,7 @@ pub fn observations(recording: &Recording) -> impl Iterator<Item = (usize, Obser
 
 /// The interval at which a recording was made: its fleet columns' where it has some, since rows of
 /// several sources may alternate.
-fn interval_s(recording: &Recording) -> f64 {
+pub fn interval_s(recording: &Recording) -> f64 {
     let mut groups = [FLEET, OTHER].into_iter();
     let group = groups.find_map(|source| Group::of(recording, source));
     let spaced = group.filter(|_| recording.interval_s().is_some());

@@ -170,9 +170,15 @@ impl Baseline {
         self.samples
     }
 
-    /// Samples that the level is the mean of, in effect. A still signal's is its last value, exactly.
+    /// Samples that the level is the mean of, in effect. A still signal's is its last value,
+    /// exactly.
     pub fn level_samples(&self) -> f64 {
         if self.still > STILL_SHARE { f64::INFINITY } else { self.level.samples() }
+    }
+
+    /// The level rests on enough samples for what differs from it to be scatter.
+    pub fn is_settled(&self) -> bool {
+        self.still > STILL_SHARE || self.level.is_settled()
     }
 
     /// Takes a sample of the warm-up.
@@ -345,7 +351,9 @@ impl Baseline {
         let now = value - season - self.level.now();
         let innovation = now - expected.persistence_of_noise(self) * deviation;
         let narrow = innovation / expected.widening;
-        self.learn_skewness(narrow, memory);
+        if self.level.is_settled() {
+            self.learn_skewness(narrow, memory);
+        }
         let size = self.countable(self.symmetric(narrow));
         self.noise.add(size);
         if expected.adjacent {
@@ -353,7 +361,7 @@ impl Baseline {
         }
         let wide = size.max(self.scale_min()) * expected.widening;
         let clipped = |reach: f64| value - (now.abs() - reach).max(0.0).copysign(now);
-        let ordinary = clipped(self.reach());
+        let ordinary = clipped(self.reach() * self.level.youth());
         // A season that is not known yet looks like a deviation.
         let seasonal = clipped(SEASON_REACH * self.reach());
         let sigma = self.fitted.innovation(1.0) / (1.0 - self.persistence);
@@ -418,7 +426,7 @@ impl Baseline {
 
     /// A new normal: the mean of so many samples, without the season.
     pub fn rebase(&mut self, level: f64, samples: f64) {
-        self.season.shift_level(level - self.level.now());
+        self.season.level_moved();
         self.level.restart(level, samples);
     }
 

@@ -111,9 +111,10 @@ impl Focus {
     }
 
     /// The same for a level that is the mean of so many samples before the onset: their error is in
-    /// each sample since, which divides the ratio of a change of m samples by `1 + (m - 1) / n` (the
-    /// likelihood ratio of two means; the first sample's share is in its innovation already). The
-    /// best onset stays a vertex of the hull, as the root of `m (1 + (m - 1) / n)` is concave in m.
+    /// each sample since, which divides the ratio of a change of m samples by `1 + (m - 1) / n`
+    /// (the likelihood ratio of two means; the first sample's share is in its innovation already).
+    /// The best onset stays a vertex of the hull, as the root of `m (1 + (m - 1) / n)` is concave
+    /// in m.
     pub fn best_from(&self, level_samples: f64) -> Best<'_> {
         let mut best = Best { score: 0.0, size: 0.0, onset: None };
         for candidate in &self.candidates {

@@ -20,8 +20,8 @@ const FOLLOWERS: usize = MEMORIES.len() + SLOPE_MEMORIES.len();
 /// quarters of an hour).
 const FORGETTING: f64 = 0.995;
 
-/// A level that moves four times as fast is believed beforehand to be less likely by this (in natural
-/// logarithms: a third): else a shift is taken for a drift before it can be told from one.
+/// A level that moves four times as fast is believed beforehand to be less likely by this (in
+/// natural logarithms: a third): else a shift is taken for a drift before it can be told from one.
 const PRIOR_A_STEP: f64 = 1.0;
 
 /// Errors beyond this many standard deviations count as so many.
@@ -29,6 +29,9 @@ const CLIP: f64 = 3.0;
 
 /// Blocks after which the errors' variance can tell what is beyond it.
 const SETTLED_BLOCKS: u32 = 8;
+
+/// A level that rests on fewer samples is new.
+const SETTLED_SAMPLES: f64 = 64.0;
 
 /// One way to follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -98,6 +101,16 @@ impl Level {
         self.samples.min(2.0 * self.memory)
     }
 
+    /// A new level may be far off: by so much more than later its errors count.
+    pub fn youth(&self) -> f64 {
+        1.0 + SETTLED_SAMPLES / self.samples.max(1.0)
+    }
+
+    /// The level rests on enough samples for what differs from it to be scatter.
+    pub fn is_settled(&self) -> bool {
+        self.samples >= SETTLED_SAMPLES
+    }
+
     /// Takes a value, not yet followed.
     pub fn observe(&mut self, value: f64) {
         self.pending += 1;
@@ -135,7 +148,7 @@ impl Level {
         self.blocks = self.blocks.saturating_add(1);
         self.samples += count;
         let variance = self.variance.max(f64::MIN_POSITIVE);
-        let reach = CLIP * (variance / count).sqrt();
+        let reach = CLIP * (variance / count).sqrt() * self.youth();
         for (index, follower) in self.followers.iter_mut().enumerate() {
             let memory = memory_of(index);
             let error = mean - follower.forecast(index, memory, middle);

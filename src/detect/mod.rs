@@ -59,8 +59,8 @@ const POINT_SAMPLES: u64 = 2;
 /// Until a detector has learned this much it says what it cannot see yet.
 const COLD_SAMPLES: u64 = 500;
 
-/// A level that rests on fewer samples than a block of history has is new.
-const LEVEL_SETTLED_SAMPLES: f64 = 64.0;
+/// Theory weighs as much as so many blocks of quiet history when that asks for less.
+const THEORY_BLOCKS: f64 = 64.0;
 
 /// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
 /// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
@@ -278,7 +278,7 @@ impl Detector {
         let Some((change, level)) = alarm else {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
-            let follow = significant || !suspicious;
+            let follow = significant || !suspicious || !self.is_settled();
             let relearned = self.baseline.learn(expected, at, settings.interval_s, value, follow);
             if relearned || self.baseline.samples() == COLD_SAMPLES {
                 // The season or the scatter is known only now: what was extreme without it says
@@ -391,7 +391,7 @@ impl Detector {
     /// Right after a new normal the statistic shows how badly that is known, not what is extreme in
     /// ordinary life.
     fn is_settled(&self) -> bool {
-        self.baseline.level_samples() >= LEVEL_SETTLED_SAMPLES
+        self.baseline.is_settled()
     }
 
     fn raise(&mut self, change: Change, verdict: &mut Verdict) {
@@ -495,7 +495,7 @@ impl Detector {
         self.recent.push_back(Recent { at, value, season, innovation: innovation as f32 });
     }
 
-    /// The threshold for a budget: by theory, or by history where that asks for more.
+    /// The threshold for a budget: by theory, and by history.
     fn limit(&mut self, false_alarms_per_sample: f64) -> Limit {
         // What is not a number must not get into the state, nor ever compare unequal to itself.
         let false_alarms_per_sample = threshold::bounded(false_alarms_per_sample);
@@ -505,12 +505,14 @@ impl Detector {
             return limit;
         }
         let theory = threshold::theory(false_alarms_per_sample);
-        let history = self.history.threshold(false_alarms_per_sample).unwrap_or(0.0);
-        let limit = Limit {
-            false_alarms_per_sample,
-            threshold: theory.max(history),
-            from_history: theory < history,
-        };
+        let history = self.history.threshold(false_alarms_per_sample);
+        let threshold = history.map_or(theory, |history| {
+            // What history asks for more holds at once, what it asks for less as far as it is seen.
+            let seen = self.history.blocks() as f64;
+            history.max(theory + (history - theory) * seen / (seen + THEORY_BLOCKS))
+        });
+        let from_history = threshold != theory;
+        let limit = Limit { false_alarms_per_sample, threshold, from_history };
         self.limit = Some(limit);
         limit
     }

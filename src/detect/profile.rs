@@ -132,13 +132,13 @@ impl Profile {
         self.origin + sum / self.latest.len().max(1) as f64
     }
 
-    /// The level moved for good: what the latest period's parts would have been on the new one.
-    /// While no profile is believed nothing tells a new level from a time of day, and periods that
-    /// differ are averaged.
-    pub fn shift_level(&mut self, by: f64) {
+    /// The level moved for good: a period begins anew, as one that spans two levels looks like a
+    /// season. While no profile is believed nothing tells a new level from a time of day, and
+    /// periods that differ are averaged.
+    pub fn level_moved(&mut self) {
         (self.sum, self.count) = (0.0, 0);
-        if self.believed || self.periods > 1 {
-            self.origin += by;
+        if self.believed {
+            self.seen = 0;
         }
     }
 

@@ -91,9 +91,9 @@ impl Season {
     }
 
     /// The level moved for good.
-    pub fn shift_level(&mut self, by: f64) {
-        self.day.shift_level(by);
-        self.week.shift_level(by);
+    pub fn level_moved(&mut self) {
+        self.day.level_moved();
+        self.week.level_moved();
     }
 }
 

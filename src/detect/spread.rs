@@ -19,7 +19,8 @@ const BINS_MAX: usize = 96;
 /// tails with hardly a variance, each half as plausible at first as the one before.
 const TAIL_INDEXES: [f64; 10] = [0.002, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.48];
 
-/// Parameters estimated from the same samples and priced in nowhere else: autocorrelation, skewness.
+/// Parameters estimated from the same samples and priced in nowhere else: autocorrelation,
+/// skewness.
 const ESTIMATED: f64 = 2.0;
 
 /// Rounds of the fit of one scale (expectation-maximisation, which gains a digit in three).

@@ -86,8 +86,8 @@ fn main() -> Result<()> {
     let recording = Recording::read(&path)?;
     let read_s = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    let settings = backtest::settings(None, &recording);
-    let outcomes = backtest::replay(settings, None, &recording)?;
+    let settings = backtest::settings(None, backtest::interval_s(&recording));
+    let outcomes = backtest::replay(settings, None, &recording, None)?;
     let replay_s = begun.elapsed().as_secs_f64();
 
     let total = Figure { value: read_s + replay_s, error: 0.0 };

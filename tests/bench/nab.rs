@@ -96,7 +96,7 @@ fn scores(path: &Path, rows: &[(Time, f64)]) -> Result<Vec<f64>> {
 fn settings(path: &Path) -> Result<Settings> {
     let text = fs::read_to_string(path)?.replacen("timestamp", "time", 1);
     let recording = Recording::parse(text.as_bytes(), &path.display().to_string())?;
-    let defaults = backtest::settings(None, &recording);
+    let defaults = backtest::settings(None, backtest::interval_s(&recording));
     let interval_s = recording.interval_s().unwrap_or(INTERVAL_S as f64);
     Ok(Settings {
         false_alarms_per_sample: defaults.false_warnings_per_month * interval_s / MONTH_S,

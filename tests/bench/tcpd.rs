@@ -69,8 +69,8 @@ fn main() -> Result<()> {
 fn onsets(series: &Path, recorded: &Path) -> Result<Vec<usize>> {
     let times = record(series, recorded)?;
     let recording = Recording::read(recorded)?;
-    let settings = backtest::settings(None, &recording);
-    let outcomes = backtest::replay(settings, None, &recording)?;
+    let settings = backtest::settings(None, backtest::interval_s(&recording));
+    let outcomes = backtest::replay(settings, None, &recording, None)?;
     let is_point = |change: &Change| {
         let same = |other: &&Change| other.signal == change.signal && other.onset == change.onset;
         let mut others = outcomes.changes.iter().filter(same);
