@@ -7,6 +7,8 @@ use std::{
 
 use chrono::TimeDelta;
 use headwater::{series::Time, simulate::acts::Act, values::Values};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages, write_recording};
@@ -364,19 +366,11 @@ fn empty_fleet_columns_for_minutes_are_blindness_and_nothing_of_the_fleet() {
 /// A user's own signal: noise about 100, with a step or a point at its two-thirds.
 fn user_signal(path: &Path, samples: i64, shape: impl Fn(i64) -> f64) {
     let start: Time = "2024-03-01T00:00:00Z".parse().expect("a time");
-    let mut state: u64 = 2_463_534_242;
+    let mut random = ChaCha8Rng::seed_from_u64(2);
     let mut csv = "time,queue depth,invoices\n".to_owned();
     for sample in 0..samples {
-        let mut noise = || {
-            // Twelve uniform numbers less six are as good as normal.
-            let uniform = (0..12).map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                (state % 1_000_000) as f64 / 1e6
-            });
-            uniform.sum::<f64>() - 6.0
-        };
+        // Twelve uniform numbers less six are as good as normal.
+        let mut noise = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
         let at = start + TimeDelta::seconds(INTERVAL_S * sample);
         let (queue, invoices) = (100.0 + noise() + shape(sample), 40.0 + noise());
         let at = at.format("%Y-%m-%d %H:%M:%S");

@@ -1,0 +1,88 @@
+//! What goes into a detector beside the samples, and what comes out. No arithmetic but what a
+//! setting means.
+
+use std::fmt;
+
+use crate::{incident::Change, series::Direction};
+
+/// What a detector is asked for. Not part of its state: it may differ from sample to sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// This signal's share of the false-alarm budget: one over its average run length.
+    pub false_alarms_per_sample: f64,
+    /// Only this direction matters.
+    pub direction: Option<Direction>,
+    /// Smaller changes do not matter, in the signal's unit.
+    pub min_change: Option<f64>,
+    /// Smaller changes do not matter, as a share of the level before (0.05 is 5 %).
+    pub min_change_relative: Option<f64>,
+    /// Read from rows: a lone leap is real. Otherwise an alarm that returns within two samples is a
+    /// point.
+    pub exact: bool,
+    /// Seconds between two samples.
+    pub interval_s: f64,
+}
+
+impl Settings {
+    /// The least change that matters to a signal at this level.
+    pub(super) fn least_change(&self, level: f64) -> Option<f64> {
+        let relative = self.min_change_relative.map(|share| share * level.abs());
+        self.min_change.into_iter().chain(relative).reduce(f64::max)
+    }
+}
+
+/// Where a threshold comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// There is none yet.
+    Nowhere,
+    /// The theory of N(0,1) innovations, at the budget.
+    Theory,
+    /// The extremes of the signal's own history, of so many blocks.
+    History {
+        /// Blocks of history whose maxima are kept.
+        blocks: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Nowhere => f.write_str("none yet"),
+            Origin::Theory => f.write_str("theory for N(0,1) at the budget"),
+            Origin::History { blocks } => {
+                write!(f, "extremes of its own history, {blocks} blocks")
+            }
+        }
+    }
+}
+
+/// What one sample means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What was expected; while a change is open, the level before it. `None` while warming up.
+    pub expected: Option<f64>,
+    /// Lower end of the band in which ordinary values lie.
+    pub expected_low: Option<f64>,
+    /// Upper end of that band.
+    pub expected_high: Option<f64>,
+    /// The log-likelihood ratio of the best single change against none; while a change is open, the
+    /// ratio with which it was raised.
+    pub score: f64,
+    /// What the score must exceed. `None` while nothing can alarm yet.
+    pub threshold: Option<f64>,
+    /// Where the threshold comes from.
+    pub threshold_origin: Origin,
+    /// How new this sample is, in 0..1, where 0.5 is the threshold: 0 while nothing can alarm. A
+    /// change that is open has been told already: only what differs from it is new.
+    pub anomaly: f64,
+    /// Samples that the signal's history holds.
+    pub samples: u64,
+    /// What cannot be seen yet, and for how long.
+    pub cold: Option<String>,
+    /// An alarm raised at this sample. One in the opposite direction replaces an open one.
+    pub change: Option<Change>,
+    /// An earlier alarm whose signal came back at this sample; a point if that took no more than
+    /// two samples on a measured signal.
+    pub returned: Option<Change>,
+}
