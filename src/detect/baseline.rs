@@ -64,6 +64,12 @@ const EARLY_BLOCKS: f64 = 16.0;
 /// Once a season is known, what was learned of the scatter without it counts as so many samples.
 const NOISE_AFTER_ADOPTION: f64 = 240.0;
 
+/// The fit is renewed once there is an eighth more to fit: a scale moves by less than its error in
+/// between. Memory ends the growth.
+const FIT_SHARE: u64 = 8;
+const FIT_MIN: u64 = 4;
+const FIT_MAX: u64 = 512;
+
 /// Gaps longer than this many intervals forget the previous deviation entirely.
 const GAP_INTERVALS_MAX: f64 = 1_000.0;
 
@@ -98,7 +104,10 @@ pub struct Baseline {
     /// Sizes of moves from sample to sample.
     moves: Histogram,
     fitted: StudentT,
-    /// Half the width of a still signal's band. Computed with the fit, as it takes a search.
+    /// The innovations that are as rare as one standard deviation and as the band's edge, and half
+    /// the width of a still signal's band. Computed with the fit, as they take a while.
+    sigma: f64,
+    edge: f64,
     still_band: f64,
     /// The fit is renewed when this many samples are learned.
     fit_at: u64,
@@ -106,7 +115,8 @@ pub struct Baseline {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Last {
-    at: Time,
+    /// In Unix seconds.
+    at_s: f64,
     value: f64,
     /// What the season was.
     season: f64,
@@ -123,6 +133,8 @@ pub struct Expectation {
     pub level: f64,
     /// What the season adds in it.
     pub season: f64,
+    /// The time, in Unix seconds.
+    at_s: f64,
     /// By how much the scatter is wider than the fitted one: the level's own uncertainty, and gaps.
     widening: f64,
     /// What the previous deviation still counts for.
@@ -153,6 +165,8 @@ impl Default for Baseline {
             noise: Histogram::default(),
             moves: Histogram::default(),
             fitted: StudentT { scale: 1.0, freedom: 1.0, scale_freedom: 1.0 },
+            sigma: 1.0,
+            edge: BAND_Z,
             still_band: 0.0,
             fit_at: 0,
         }
@@ -170,10 +184,9 @@ impl Baseline {
         self.samples
     }
 
-    /// Samples that the level is the mean of, in effect. A still signal's is its last value,
-    /// exactly.
-    pub fn level_samples(&self) -> f64 {
-        if self.still > STILL_SHARE { f64::INFINITY } else { self.level.samples() }
+    /// The variance of the level in that of a sample. A still signal's level is its last value.
+    pub fn level_error(&self) -> f64 {
+        if self.still > STILL_SHARE { 0.0 } else { 1.0 / self.level.samples() }
     }
 
     /// The level rests on enough samples for what differs from it to be scatter.
@@ -187,7 +200,7 @@ impl Baseline {
         self.note_decimals(value);
         self.warm_up.push(value);
         self.samples += 1;
-        self.last = Some(Last { at, value, season: 0.0 });
+        self.last = Some(Last { at_s: unix_s(at), value, season: 0.0 });
         if self.is_warm() {
             let values = std::mem::take(&mut self.warm_up);
             self.learn_first(&values);
@@ -229,7 +242,8 @@ impl Baseline {
     /// What the sample taken `at` should be. Only once warm.
     pub fn expect(&self, at: Time, interval_s: f64) -> Expectation {
         debug_assert!(self.is_warm());
-        let steps = self.last.map_or(1.0, |last| intervals_between(last.at, at, interval_s));
+        let at_s = unix_s(at);
+        let steps = self.last.map_or(1.0, |last| intervals_between(last.at_s, at_s, interval_s));
         let adjacent = steps == 1.0;
         if self.still > STILL_SHARE {
             let last = self.last.map_or_else(|| self.level.now(), |last| last.value);
@@ -238,6 +252,7 @@ impl Baseline {
                 band: self.still_band,
                 level: last,
                 season: 0.0,
+                at_s,
                 widening: 1.0,
                 persistence: 1.0,
                 still: true,
@@ -252,14 +267,15 @@ impl Baseline {
             let narrow = 1.0 - self.persistence * self.persistence;
             widening *= (1.0 - persistence * persistence) / narrow;
         }
-        let widening = widening.sqrt() * self.season.scatter_at(at);
-        let season = self.season.at(at, interval_s);
+        let widening = widening.sqrt() * self.season.scatter_at(at_s);
+        let season = self.season.at(at_s, interval_s);
         let level = self.level.now() + season;
         Expectation {
             value: level + persistence * self.last_deviation(),
-            band: self.fitted.innovation(BAND_Z) * widening,
+            band: self.edge * widening,
             level,
             season,
+            at_s,
             widening,
             persistence,
             still: false,
@@ -289,7 +305,7 @@ impl Baseline {
         if self.skewness == 0.0 {
             return innovation;
         }
-        let sigma = self.fitted.innovation(1.0);
+        let sigma = self.sigma;
         let root = (1.0 + self.skewness / 2.0 * innovation / sigma).max(0.0).cbrt();
         sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
     }
@@ -315,11 +331,8 @@ impl Baseline {
         }
         let unexplained = 1.0 - self.persistence * self.persistence;
         Ordinary {
-            band: self.fitted.innovation(BAND_Z) / unexplained.sqrt(),
-            scatter: Some(Scatter {
-                sigma: self.fitted.innovation(1.0),
-                persistence: self.persistence,
-            }),
+            band: self.edge / unexplained.sqrt(),
+            scatter: Some(Scatter { sigma: self.sigma, persistence: self.persistence }),
         }
     }
 
@@ -334,7 +347,6 @@ impl Baseline {
     pub fn learn(
         &mut self,
         expected: &Expectation,
-        at: Time,
         interval_s: f64,
         value: f64,
         follow: bool,
@@ -347,7 +359,11 @@ impl Baseline {
         let memory = self.noise_samples.min(f64::from(NOISE_MEMORY));
         self.still += (f64::from(u8::from(value == before)) - self.still) / memory;
         let deviation = self.last_deviation();
-        let season = if expected.still { self.season.at(at, interval_s) } else { expected.season };
+        let season = if expected.still {
+            self.season.at(expected.at_s, interval_s)
+        } else {
+            expected.season
+        };
         let now = value - season - self.level.now();
         let innovation = now - expected.persistence_of_noise(self) * deviation;
         let narrow = innovation / expected.widening;
@@ -364,8 +380,9 @@ impl Baseline {
         let ordinary = clipped(self.reach() * self.level.youth());
         // A season that is not known yet looks like a deviation.
         let seasonal = clipped(SEASON_REACH * self.reach());
-        let sigma = self.fitted.innovation(1.0) / (1.0 - self.persistence);
-        let progress = self.season.observe(at, interval_s, seasonal, sigma * sigma, wide.ln());
+        let sigma = self.sigma / (1.0 - self.persistence);
+        let progress =
+            self.season.observe(expected.at_s, interval_s, seasonal, sigma * sigma, wide.ln());
         if follow {
             self.level.observe(ordinary - season);
         }
@@ -378,8 +395,9 @@ impl Baseline {
             self.noise_samples = self.noise_samples.min(NOISE_AFTER_ADOPTION);
             self.noise.limit(NOISE_AFTER_ADOPTION as u32);
         }
-        let season = self.season.at(at, interval_s);
-        self.last = Some(Last { at, value, season });
+        let at_s = expected.at_s;
+        let season = if progress.part_ended { self.season.at(at_s, interval_s) } else { season };
+        self.last = Some(Last { at_s, value, season });
         if self.samples >= self.fit_at {
             self.fit();
         }
@@ -399,7 +417,7 @@ impl Baseline {
     }
 
     fn learn_skewness(&mut self, innovation: f64, memory: f64) {
-        let standard = innovation / self.fitted.innovation(1.0);
+        let standard = innovation / self.sigma;
         let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
         let cube = clipped.powi(3);
         self.cube += (cube - self.cube) / memory;
@@ -408,14 +426,15 @@ impl Baseline {
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
     pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
-        let season = self.season.at(at, interval_s);
-        self.last = Some(Last { at, value, season });
+        let at_s = unix_s(at);
+        let season = self.season.at(at_s, interval_s);
+        self.last = Some(Last { at_s, value, season });
         self.level.discard_blocks();
     }
 
     /// What the signal should be at this time if it is on its level.
     pub fn level_at(&self, at: Time, interval_s: f64) -> f64 {
-        self.level.now() + self.season.at(at, interval_s)
+        self.level.now() + self.season.at(unix_s(at), interval_s)
     }
 
     /// Unlearns what was learned since a change: the level as it was expected then.
@@ -436,8 +455,11 @@ impl Baseline {
         self.persistence = self.estimate_persistence();
         self.skewness = self.estimate_skewness();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
-        self.still_band = self.stillness().innovation(BAND_Z);
-        self.fit_at = self.samples + (self.samples / 8).clamp(4, 128);
+        (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
+        if self.still > STILL_SHARE / 2.0 {
+            self.still_band = self.stillness().innovation(BAND_Z);
+        }
+        self.fit_at = self.samples + (self.samples / FIT_SHARE).clamp(FIT_MIN, FIT_MAX);
     }
 
     /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard
@@ -534,8 +556,12 @@ impl Expectation {
     }
 }
 
-fn intervals_between(from: Time, to: Time, interval_s: f64) -> f64 {
-    let elapsed_s = (to - from).as_seconds_f64();
+fn unix_s(at: Time) -> f64 {
+    at.timestamp_millis() as f64 / 1e3
+}
+
+fn intervals_between(from_s: f64, to_s: f64, interval_s: f64) -> f64 {
+    let elapsed_s = to_s - from_s;
     let steps = (elapsed_s / interval_s).round();
     if steps.is_finite() { steps.clamp(1.0, GAP_INTERVALS_MAX) } else { 1.0 }
 }

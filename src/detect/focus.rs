@@ -107,18 +107,19 @@ impl Focus {
     /// The maximum of the likelihood ratio over all onsets and sizes of this direction, for a level
     /// that is known.
     pub fn best(&self) -> Best<'_> {
-        self.best_from(f64::INFINITY)
+        self.best_from(0.0)
     }
 
-    /// The same for a level that is the mean of so many samples before the onset: their error is in
+    /// The same for a level that is the mean of n samples before the onset, `level_error` being the
+    /// variance 1/n of that mean in the variance of a sample: their error is in
     /// each sample since, which divides the ratio of a change of m samples by `1 + (m - 1) / n`
     /// (the likelihood ratio of two means; the first sample's share is in its innovation already).
     /// The best onset stays a vertex of the hull, as the root of `m (1 + (m - 1) / n)` is concave
     /// in m.
-    pub fn best_from(&self, level_samples: f64) -> Best<'_> {
+    pub fn best_from(&self, level_error: f64) -> Best<'_> {
         let mut best = Best { score: 0.0, size: 0.0, onset: None };
         for candidate in &self.candidates {
-            let score = self.score(candidate, level_samples);
+            let score = self.score(candidate, level_error);
             if score > best.score {
                 let size = slope(candidate.samples, candidate.sum, self.samples, self.sum);
                 best = Best { score, size, onset: Some(candidate) };
@@ -127,14 +128,20 @@ impl Focus {
         best
     }
 
+    /// The score of the best onset alone: it is wanted at every sample, and needs no branches.
+    pub fn score_from(&self, level_error: f64) -> f64 {
+        let scores = self.candidates.iter().map(|candidate| self.score(candidate, level_error));
+        scores.fold(0.0, f64::max)
+    }
+
     /// The candidates that explain the present nearly as well: within `drop` of `score`.
     pub fn plausible(
         &self,
-        level_samples: f64,
+        level_error: f64,
         score: f64,
         drop: f64,
     ) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(move |other| self.score(other, level_samples) >= score - drop)
+        self.candidates.iter().filter(move |other| self.score(other, level_error) >= score - drop)
     }
 
     /// Forgets everything: the test begins anew with the next sample.
@@ -142,10 +149,10 @@ impl Focus {
         *self = Focus::default();
     }
 
-    fn score(&self, candidate: &Candidate, level_samples: f64) -> f64 {
+    fn score(&self, candidate: &Candidate, level_error: f64) -> f64 {
         let rise = (self.sum - candidate.sum).max(0.0);
         let samples = (self.samples - candidate.samples) as f64;
-        rise * rise / (2.0 * samples * (1.0 + (samples - 1.0) / level_samples))
+        rise * rise / (2.0 * samples * (1.0 + (samples - 1.0) * level_error))
     }
 }
 

@@ -154,9 +154,11 @@ impl Detector {
         self.down.push(-innovation, at, expected.level);
         let mut verdict = self.verdict(&expected, limit);
         verdict.anomaly = anomaly(self.strongest(settings.direction).0, limit.threshold);
-        match self.open.take() {
-            Some(open) => self.step_open(settings, open, at, value, &mut verdict),
-            None => self.step_quiet(settings, signal, &expected, at, value, &mut verdict),
+        if self.open.is_none() {
+            self.step_quiet(settings, signal, &expected, at, value, &mut verdict);
+        } else if let Some(open) = self.open.take() {
+            // Moved out only when there is one: it is large.
+            self.step_open(settings, open, at, value, &mut verdict);
         }
         verdict.cold = self.blindness(settings, limit.threshold);
         verdict.samples = self.baseline.samples();
@@ -199,7 +201,7 @@ impl Detector {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
             let follow = significant || !suspicious || !self.is_settled();
-            let relearned = self.baseline.learn(expected, at, settings.interval_s, value, follow);
+            let relearned = self.baseline.learn(expected, settings.interval_s, value, follow);
             if relearned || self.baseline.samples() == COLD_SAMPLES {
                 // The season or the scatter is known only now: what was extreme without it says
                 // nothing any more.
@@ -326,19 +328,20 @@ impl Detector {
 
     /// The larger statistic of the directions that matter.
     fn strongest(&self, only: Option<Direction>) -> (f64, Direction) {
-        let (up, down) = (self.best(Direction::Up).score, self.best(Direction::Down).score);
-        match only {
-            Some(Direction::Up) => (up, Direction::Up),
-            Some(Direction::Down) => (down, Direction::Down),
-            None if up < down => (down, Direction::Down),
-            None => (up, Direction::Up),
-        }
+        let level_error = self.baseline.level_error();
+        let ratio = |direction| match only {
+            Some(wanted) if wanted != direction => 0.0,
+            _ => self.test(direction).score_from(level_error),
+        };
+        let (up, down) = (ratio(Direction::Up), ratio(Direction::Down));
+        let direction = if up < down { Direction::Down } else { only.unwrap_or(Direction::Up) };
+        (self.baseline.discount(up.max(down)), direction)
     }
 
     /// The best explanation of the present by a change in this direction, with the uncertainty of
     /// level and scatter priced in.
     fn best(&self, direction: Direction) -> Best<'_> {
-        let best = self.test(direction).best_from(self.baseline.level_samples());
+        let best = self.test(direction).best_from(self.baseline.level_error());
         Best { score: self.baseline.discount(best.score), ..best }
     }
 
@@ -365,9 +368,9 @@ impl Detector {
         interval_s: f64,
     ) -> (Time, Time) {
         let (mut low, mut high) = (onset, onset);
-        let level_samples = self.baseline.level_samples();
+        let level_error = self.baseline.level_error();
         let test = self.test(direction);
-        for candidate in test.plausible(level_samples, best.score, ONSET_DROP) {
+        for candidate in test.plausible(level_error, best.score, ONSET_DROP) {
             low = low.min(candidate.at);
             high = high.max(candidate.at);
         }

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::profile::{Profile, Shape};
-use crate::series::Time;
 
 /// Quarters of an hour, for samples that are at most so far apart.
 const DAY: Shape = Shape { parts: 96, part_s: 900, lag: 12, memory_periods: 21.0 };
@@ -43,28 +42,27 @@ fn day_shape(interval_s: f64) -> Option<Shape> {
 
 impl Season {
     /// By how much the level is above its mean at this time.
-    pub fn at(&self, at: Time, interval_s: f64) -> f64 {
+    pub fn at(&self, at_s: f64, interval_s: f64) -> f64 {
         if !self.day.is_believed() && !self.week.is_believed() {
             return 0.0;
         }
-        let at_s = unix_s(at);
         let day = day_shape(interval_s).map_or(0.0, |shape| self.day.at(shape, at_s));
         day + self.week.at(WEEK, at_s)
     }
 
     /// By what factor the scatter is wider than its mean at this time.
-    pub fn scatter_at(&self, at: Time) -> f64 {
+    pub fn scatter_at(&self, at_s: f64) -> f64 {
         if !self.scatter.is_believed() {
             return 1.0;
         }
-        self.scatter.at(DAY_IN_HOURS, unix_s(at)).exp()
+        self.scatter.at(DAY_IN_HOURS, at_s).exp()
     }
 
     /// Takes an ordinary sample: its value, the variance of its noise in a mean, and the logarithm
     /// of its innovation's size.
     pub fn observe(
         &mut self,
-        at: Time,
+        at_s: f64,
         interval_s: f64,
         value: f64,
         noise: f64,
@@ -73,7 +71,6 @@ impl Season {
         let Some(shape) = day_shape(interval_s) else {
             return Progress { part_ended: true, level: None };
         };
-        let at_s = unix_s(at);
         let (day, week) = (self.day.at(shape, at_s), self.week.at(WEEK, at_s));
         let believed = (self.day.is_believed(), self.week.is_believed());
         let whole_s = at_s as i64;
@@ -95,8 +92,4 @@ impl Season {
         self.day.level_moved();
         self.week.level_moved();
     }
-}
-
-fn unix_s(at: Time) -> f64 {
-    at.timestamp_millis() as f64 / 1e3
 }

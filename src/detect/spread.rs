@@ -51,8 +51,7 @@ impl Histogram {
             self.zeros = self.zeros.saturating_add(1);
             return;
         }
-        // Sizes lie within 1e±150, so bins lie within ±2,000.
-        let bin = (size.max(SCALE_MIN).log2() * BINS_PER_OCTAVE).floor() as i16;
+        let bin = bin_of(size);
         match self.bins.binary_search_by_key(&bin, |entry| entry.0) {
             Ok(index) => self.bins[index].1 = self.bins[index].1.saturating_add(1),
             Err(index) => {
@@ -117,6 +116,23 @@ impl Histogram {
         }
         high.exp2()
     }
+}
+
+/// The bin of a size: four times its logarithm to base two, rounded down. Read off the number's own
+/// exponent and fraction, since it is wanted at every sample. Sizes lie within 1e±150, so bins lie
+/// within ±2,000.
+fn bin_of(size: f64) -> i16 {
+    const FRACTION_BITS: u32 = 52;
+    const BIAS: i16 = 1_023;
+    let bits = size.max(SCALE_MIN).to_bits();
+    let exponent = ((bits >> FRACTION_BITS) & 0x7ff) as i16 - BIAS;
+    let fraction = f64::from_bits(bits & ((1 << FRACTION_BITS) - 1) | (1_023 << FRACTION_BITS));
+    // The fourth roots of 2, 4 and 8.
+    let quarter = [1.189_207_115_002_721, std::f64::consts::SQRT_2, 1.681_792_830_507_429]
+        .iter()
+        .filter(|root| fraction >= **root)
+        .count();
+    4 * exponent + quarter as i16
 }
 
 fn upper(bin: i16) -> f64 {
@@ -342,6 +358,17 @@ mod tests {
         let still = Stillness { moves: &moves, unit: 1.0 };
         assert!(still.standardise(400.0) < 3.2);
         assert!(still.standardise(500_000.0) > 5.5);
+    }
+
+    #[test]
+    fn bins_are_quarters_of_octaves() {
+        for step in -40_000..40_000 {
+            // Between the bins' ends, where rounding decides.
+            let exponent = (f64::from(step) + 0.5) / 100.0;
+            let bin = (exponent * BINS_PER_OCTAVE).floor() as i16;
+            assert_eq!(bin_of(exponent.exp2()), bin, "{exponent}");
+        }
+        assert_eq!(bin_of(0.0), bin_of(SCALE_MIN));
     }
 
     #[test]
