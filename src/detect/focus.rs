@@ -168,11 +168,13 @@ mod tests {
     use super::*;
 
     /// The maximum over every onset, one by one, with the first onset that reaches it.
-    fn brute_force(innovations: &[f64]) -> (f64, usize) {
+    fn brute_force(innovations: &[f64], level_error: f64) -> (f64, usize) {
         let mut best = (0.0, 0);
         for onset in 0..innovations.len() {
             let rise: f64 = innovations[onset..].iter().sum();
-            let score = rise.max(0.0).powi(2) / (2.0 * (innovations.len() - onset) as f64);
+            let samples = (innovations.len() - onset) as f64;
+            let variance = samples + samples * (samples - 1.0) * level_error;
+            let score = rise.max(0.0).powi(2) / (2.0 * variance);
             if score > best.0 {
                 best = (score, onset);
             }
@@ -190,6 +192,7 @@ mod tests {
         fn pruned_maximum_is_the_maximum_over_all_onsets(
             innovations in prop::collection::vec(-5.0..5.0f64, 1..120),
             shift in -2.0..2.0f64,
+            level_error in prop_oneof![Just(0.0), 1e-4..1.0f64],
         ) {
             let (mut up, mut down) = (Focus::default(), Focus::default());
             let half = innovations.len() / 2;
@@ -201,8 +204,9 @@ mod tests {
                 up.push(moved[index], time(index), 0.0);
                 down.push(mirrored[index], time(index), 0.0);
                 for (test, values) in [(&up, &moved), (&down, &mirrored)] {
-                    let (score, onset) = brute_force(&values[..=index]);
-                    let best = test.best();
+                    let (score, onset) = brute_force(&values[..=index], level_error);
+                    let best = test.best_from(level_error);
+                    prop_assert_eq!(test.score_from(level_error), best.score);
                     prop_assert!((best.score - score).abs() <= 1e-9 * (1.0 + score));
                     if score > 1e-6 {
                         prop_assert_eq!(best.onset.map(|found| found.at), Some(time(onset)));
@@ -233,7 +237,7 @@ mod tests {
         }
         assert_eq!(test.candidates.len(), CANDIDATES_MAX);
         let values: Vec<_> = (0..500).map(|index| f64::from(index) * 0.001).collect();
-        let (score, _) = brute_force(&values);
+        let (score, _) = brute_force(&values, 0.0);
         let best = test.best().score;
         assert!(best > 0.99 * score, "{best} of {score}");
     }

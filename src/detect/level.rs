@@ -149,14 +149,15 @@ impl Level {
         self.samples += count;
         let variance = self.variance.max(f64::MIN_POSITIVE);
         let reach = CLIP * (variance / count).sqrt() * self.youth();
+        // One odd block bends no follower, however far that is behind.
+        let followed = mean - error + error.clamp(-reach, reach);
         for (index, follower) in self.followers.iter_mut().enumerate() {
             let memory = memory_of(index);
             let error = mean - follower.forecast(index, memory, middle);
             let ratio = (error * error * count / variance).min(CLIP * CLIP);
             let prior = prior(index);
             follower.merit = prior + FORGETTING * (follower.merit - prior) - 0.5 * ratio;
-            let error = (mean - follower.mean).clamp(-reach, reach);
-            follower.mean += gain(count, memory, self.samples) * error;
+            follower.mean += gain(count, memory, self.samples) * (followed - follower.mean);
             let gain = gain_twice(count, memory, self.samples);
             follower.twice += gain * (follower.mean - follower.twice);
         }
@@ -243,5 +244,75 @@ impl Follower {
             return self.mean;
         }
         2.0 * self.mean - self.twice + self.slope(index, memory) * ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::detect::noise::normal;
+
+    const BLOCK: u32 = 60;
+
+    /// The level after so many blocks, and its mean squared error from the truth over their second
+    /// half.
+    fn followed(blocks: u32, mut truth: impl FnMut(&mut ChaCha8Rng) -> f64) -> (Level, f64) {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let mut level = Level::default();
+        level.start(truth(&mut random), 60.0);
+        let mut squares = 0.0;
+        for block in 0..blocks {
+            for _ in 0..BLOCK {
+                let truth = truth(&mut random);
+                if block >= blocks / 2 {
+                    squares += (level.now() - truth).powi(2);
+                }
+                level.observe(truth + normal(&mut random));
+            }
+            level.close_block();
+        }
+        (level, squares / f64::from((blocks - blocks / 2) * BLOCK))
+    }
+
+    #[test]
+    fn steady_signals_get_long_memories_and_drifting_ones_short() {
+        let (steady, error) = followed(500, |_| 7.0);
+        assert!(steady.memory > 4_000.0 && error < 0.001, "{} {error}", steady.memory);
+        let mut walk = 0.0;
+        let (drifting, error) = followed(500, |random| {
+            walk += 0.03 * normal(random);
+            walk
+        });
+        assert!(drifting.memory < 500.0 && error < 0.5, "{} {error}", drifting.memory);
+    }
+
+    #[test]
+    fn a_growing_signal_gets_a_slope() {
+        let mut value = 0.0;
+        let (growing, error) = followed(1_000, |_| {
+            value += 0.001;
+            value
+        });
+        assert!((growing.slope - 0.001).abs() < 0.000_3, "{}", growing.slope);
+        assert!(error < 0.02, "{error}");
+    }
+
+    #[test]
+    fn what_is_discarded_is_not_followed() {
+        let (mut level, _) = followed(100, |_| 0.0);
+        let before = level.now();
+        for _ in 0..30 {
+            level.observe(50.0);
+        }
+        level.discard_blocks();
+        level.observe(0.0);
+        level.close_block();
+        assert!((level.now() - before).abs() < 0.01, "{} {before}", level.now());
+        level.restart(50.0, 8.0);
+        assert_eq!(level.now(), 50.0);
+        assert!(!level.is_settled());
     }
 }

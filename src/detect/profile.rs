@@ -276,3 +276,63 @@ fn transform(means: &[f32], level: f64, order: usize) -> (f64, f64) {
     let scale = 2.0 / parts as f64;
     (cosine * scale, sine * scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::detect::noise::normal;
+
+    const SHAPE: Shape = Shape { parts: 24, part_s: 3_600, lag: 3, memory_periods: 21.0 };
+    const PER_PART: i64 = 10;
+
+    fn learned(days: i64, mut value: impl FnMut(f64, &mut ChaCha8Rng) -> f64) -> Profile {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let mut profile = Profile::default();
+        for sample in 0..days * 24 * PER_PART {
+            let at_s = sample * SHAPE.part_s / PER_PART;
+            let day = TAU * at_s as f64 / 86_400.0;
+            profile.observe(SHAPE, at_s, value(day, &mut random), 1.0);
+        }
+        profile
+    }
+
+    #[test]
+    fn a_day_is_known_after_two_and_what_is_no_day_never() {
+        let wave = learned(2, |day, random| 1e8 + 2.0 * day.sin() + normal(random));
+        assert!(wave.is_believed());
+        for hour in 0..24 {
+            let truth = 2.0 * (TAU * (f64::from(hour) + 0.5) / 24.0).sin();
+            let known = wave.at(SHAPE, (f64::from(hour) + 0.5) * 3_600.0);
+            assert!((known - truth).abs() < 0.35, "{hour}: {known} for {truth}");
+        }
+        assert!(!learned(21, |_, random| normal(random)).is_believed());
+    }
+
+    #[test]
+    fn a_day_that_ends_is_no_longer_believed() {
+        let mut days = 0.0;
+        let ended = learned(12, |day, random| {
+            days = day / TAU;
+            let amplitude = if days < 6.0 { 2.0 } else { 0.0 };
+            amplitude * day.sin() + normal(random)
+        });
+        assert!(!ended.is_believed());
+    }
+
+    #[test]
+    fn a_gap_is_no_season() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        let mut profile = Profile::default();
+        for sample in 0..14 * 24 * PER_PART {
+            let at_s = sample * SHAPE.part_s / PER_PART;
+            // Nobody samples at night.
+            if at_s % 86_400 > 6 * 3_600 {
+                profile.observe(SHAPE, at_s, 100.0 + normal(&mut random), 1.0);
+            }
+        }
+        assert!(!profile.is_believed());
+    }
+}
