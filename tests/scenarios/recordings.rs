@@ -268,7 +268,7 @@ fn a_second_step_is_new_while_the_first_one_s_incident_is_open() {
     let lines = json(&asked, &path);
     let changes = lines.iter().filter(|line| line["type"] == "change");
     let ups = changes.filter(|line| line["signal"] == "queue depth" && line["direction"] == "up");
-    let onsets: Vec<&str> = ups.map(|line| text(line, "onset")).collect();
+    let onsets: Vec<String> = ups.map(|line| text(line, "onset")).collect();
     assert_eq!(onsets, ["2024-03-01T02:40:00Z", "2024-03-01T02:50:00Z"], "{lines:?}");
     let incident = lines.iter().find(|line| line["type"] == "incident").expect("an incident");
     assert!(incident["resolved_at"].is_null(), "{incident}");
