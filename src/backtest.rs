@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 mod archive;
 mod output;
-mod scores;
+pub mod scores;
 
 use scores::{Scores, ScoresFile};
 
@@ -83,7 +83,8 @@ pub async fn run_command(
         }
     };
     let settings = settings(config.as_ref(), interval_s);
-    let mut scores = scores_file.is_some().then(|| Scores::of(&recording));
+    let asked = scores_file.is_some() || options.changes;
+    let mut scores = asked.then(|| Scores::of(&recording));
     let outcomes = replay(settings, history.as_ref(), &recording, scores.as_mut())?;
     for line in recording.irregularities.describe() {
         eprintln!("{name}: {line}");
@@ -124,7 +125,8 @@ pub fn settings(config: Option<&Config>, interval_s: f64) -> Settings {
 }
 
 /// Runs the pipeline over `history`, of which only the learning stays, and then over `recording`,
-/// whose anomaly scores go to `scores`.
+/// whose anomaly scores go to `scores`. With scores the changes are those that they tell of: each
+/// signal is held against its latest level then, also while an incident keeps the one before it.
 pub fn replay(
     settings: Settings,
     history: Option<&Recording>,
@@ -155,10 +157,13 @@ pub fn replay(
     for (place, observation) in observations(recording) {
         let step = pipeline.step(&observation);
         if let Some(scores) = &mut scores {
-            scores.take(place, &step.anomalies);
+            scores.take(place, observation.at, &step.anomalies, &pipeline);
         }
         gathered.take(step);
         progress.reach(place as u64);
+    }
+    if let Some(scores) = scores {
+        gathered.changes = scores.changes();
     }
     Ok(gathered.finish(recording, budgets))
 }

@@ -33,9 +33,10 @@ const CLIP_SCALES: f64 = 3.0;
 /// The band of ordinary values, in standard deviations of a normal distribution: 99.7 % of samples.
 const BAND_Z: f64 = 3.0;
 
-/// The strongest autocorrelation that is removed. Beyond it a signal is a random walk, whose level
-/// follows within 1 / (1 - 0.98) = 50 samples anyway.
-const PERSISTENCE_MAX: f64 = 0.98;
+/// The strongest autocorrelation that is removed. Beyond it a signal is a random walk, of which
+/// only what a sample adds says anything: one that keeps 2 % of its distance from a level each time
+/// still wanders for hundreds of samples, and every one of its paths is a trend.
+const PERSISTENCE_MAX: f64 = 0.998;
 
 /// A signal that repeats its last value in more than this share of samples stands still.
 const STILL_SHARE: f64 = 0.5;

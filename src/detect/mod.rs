@@ -61,6 +61,10 @@ const POINT_SAMPLES: u64 = 2;
 /// Until a detector has learned this much it says what it cannot see yet.
 const COLD_SAMPLES: u64 = 500;
 
+/// No budget asks for more than one false alarm in as many samples as a detector needs to know its
+/// signal, however far apart samples are: a recording of years would be all alarms.
+const FALSE_ALARMS_PER_SAMPLE_MAX: f64 = 1.0 / COLD_SAMPLES as f64;
+
 /// Theory weighs as much as so many blocks of quiet history when that asks for less.
 const THEORY_BLOCKS: f64 = 64.0;
 
@@ -421,7 +425,8 @@ impl Detector {
     /// The threshold for a budget: by theory, and by history.
     fn limit(&mut self, false_alarms_per_sample: f64) -> Limit {
         // What is not a number must not get into the state, nor ever compare unequal to itself.
-        let false_alarms_per_sample = threshold::bounded(false_alarms_per_sample);
+        let false_alarms_per_sample =
+            threshold::bounded(false_alarms_per_sample).min(FALSE_ALARMS_PER_SAMPLE_MAX);
         if let Some(limit) = self.limit
             && limit.false_alarms_per_sample == false_alarms_per_sample
         {

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    detect::{Detector, Settings as DetectorSettings},
     diagnose::flows::FlowKind,
     incident::{Incident, Notification, Severity},
     pipeline::{MONTH_S, Pipeline, arrival::watched_between, known},
@@ -103,6 +104,17 @@ impl Judged {
     }
 }
 
+/// A signal's detector and its latest sample.
+#[derive(Clone, Debug)]
+pub struct Watching<'a> {
+    /// The detector, after that sample.
+    pub detector: &'a Detector,
+    /// What it was told.
+    pub settings: DetectorSettings,
+    /// The value that it took: per second for a counter.
+    pub level: f64,
+}
+
 impl Pipeline {
     /// False pages that one sample of one page-worthy test may cost, a probability.
     pub(super) fn page_alpha(&self) -> f64 {
@@ -151,6 +163,18 @@ impl Pipeline {
             None => self.settings.false_warnings_per_month / shares,
         };
         (a_month / self.samples_a_month()).clamp(1e-12, 0.1)
+    }
+
+    /// The detector of a measured signal, with what it was told at its latest sample. `None` for
+    /// flows, which have none.
+    pub fn watching(&self, signal: &str) -> Option<Watching<'_>> {
+        let watched = self.state.signals.get(signal).filter(|_| !known::is_flow(signal))?;
+        let alpha = self.warning_alpha(signal, self.state.shares?.shares);
+        Some(Watching {
+            detector: &watched.detector,
+            settings: watched.detector_settings(signal, alpha, &self.settings),
+            level: watched.status.value?,
+        })
     }
 
     /// False alarms a month that a probability a sample amounts to.

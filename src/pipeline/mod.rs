@@ -29,7 +29,7 @@ use crate::{
     values::Values,
 };
 
-pub use budgets::Tally;
+pub use budgets::{Tally, Watching};
 pub use irregularity::{Irregularity, IrregularityKind};
 use known::Known;
 pub use state::{STATE_VERSION, State};

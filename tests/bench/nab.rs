@@ -2,30 +2,18 @@
 //! with the defaults, through the set's scorer (standard profile, one threshold for all files, as
 //! for every detector on its scoreboard). Nothing is set for a file.
 //!
-//! The detector is asked directly, with what `backtest` would tell it: the file's median spacing
-//! as its interval and the default budget of warnings for a daemon of one signal. Every file has a
-//! score for each row, so a row that a detector cannot take (its time does not follow the row
-//! before) repeats the score before it.
+//! The scores are those of `backtest --scores`: the file is a recording of one signal.
 
 mod common;
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
-use common::{
-    command_line::Options,
-    sets,
-    watch::{INTERVAL_S, SIGNAL},
-};
+use anyhow::{Context, Result};
+use common::{command_line::Options, sets};
 use headwater::{
-    backtest,
-    detect::{Detector, Settings},
-    recording::{Recording, parse_time},
-    series::Time,
+    backtest::{self, scores::Scores},
+    recording::Recording,
 };
-
-/// A month of the budgets, in seconds.
-const MONTH_S: f64 = 30.0 * 86_400.0;
 
 fn main() -> Result<()> {
     let options = Options::read();
@@ -54,53 +42,18 @@ fn main() -> Result<()> {
 
 /// Writes one score a row, under the header that the scorer wants.
 fn write_scores(path: &Path, written: &Path) -> Result<()> {
-    let rows = rows(path)?;
+    let text = fs::read_to_string(path)?.replacen("timestamp", "time", 1);
+    let recording = Recording::parse(text.as_bytes(), &path.display().to_string())?;
+    let settings = backtest::settings(None, backtest::interval_s(&recording));
+    let mut scores = Scores::of(&recording);
+    backtest::replay(settings, None, &recording, Some(&mut scores))?;
     let mut output = csv::Writer::from_path(written)?;
     output.write_record(["timestamp", "anomaly_score"])?;
-    for ((at, _), score) in rows.iter().zip(scores(path, &rows)?) {
-        output.write_record([at.to_rfc3339(), score.to_string()])?;
+    for place in recording.input_rows() {
+        // What is not judged is not new.
+        let score = scores.row(place).next().flatten().unwrap_or(0.0);
+        output.write_record([recording.row(place).at.to_rfc3339(), score.to_string()])?;
     }
     output.flush()?;
     Ok(())
-}
-
-/// The rows of a file as they stand there.
-fn rows(path: &Path) -> Result<Vec<(Time, f64)>> {
-    let mut rows = Vec::new();
-    for row in csv::Reader::from_path(path)?.records() {
-        let row = row?;
-        let (Some(at), Ok(value)) = (parse_time(&row[0]), row[1].parse::<f64>()) else {
-            bail!("row {}: {row:?} is no time and value", rows.len() + 2);
-        };
-        rows.push((at, value));
-    }
-    Ok(rows)
-}
-
-/// How new each row is, in 0..1.
-fn scores(path: &Path, rows: &[(Time, f64)]) -> Result<Vec<f64>> {
-    let settings = settings(path)?;
-    let mut detector = Detector::new();
-    let (mut previous, mut score, mut scores) = (None, 0.0, Vec::with_capacity(rows.len()));
-    for (at, value) in rows {
-        if value.is_finite() && previous.is_none_or(|previous| previous < *at) {
-            score = detector.step(&settings, SIGNAL, *at, *value).anomaly;
-            previous = Some(*at);
-        }
-        scores.push(score);
-    }
-    Ok(scores)
-}
-
-/// What `backtest` tells the detector of a recording of one signal.
-fn settings(path: &Path) -> Result<Settings> {
-    let text = fs::read_to_string(path)?.replacen("timestamp", "time", 1);
-    let recording = Recording::parse(text.as_bytes(), &path.display().to_string())?;
-    let defaults = backtest::settings(None, backtest::interval_s(&recording));
-    let interval_s = recording.interval_s().unwrap_or(INTERVAL_S as f64);
-    Ok(Settings {
-        false_alarms_per_sample: defaults.false_warnings_per_month * interval_s / MONTH_S,
-        interval_s,
-        ..common::watch::settings(1.0)
-    })
 }

@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta};
 use common::{command_line::Options, sets, watch::INTERVAL_S};
 use headwater::{
-    backtest,
+    backtest::{self, scores::Scores},
     incident::{Change, ChangeKind},
     recording::{Recording, Writer, parse_time},
     series::Time,
@@ -70,7 +70,8 @@ fn onsets(series: &Path, recorded: &Path) -> Result<Vec<usize>> {
     let times = record(series, recorded)?;
     let recording = Recording::read(recorded)?;
     let settings = backtest::settings(None, backtest::interval_s(&recording));
-    let outcomes = backtest::replay(settings, None, &recording, None)?;
+    let mut scores = Scores::of(&recording);
+    let outcomes = backtest::replay(settings, None, &recording, Some(&mut scores))?;
     let is_point = |change: &Change| {
         let same = |other: &&Change| other.signal == change.signal && other.onset == change.onset;
         let mut others = outcomes.changes.iter().filter(same);

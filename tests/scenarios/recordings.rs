@@ -258,6 +258,29 @@ fn of_flows_their_breadth_is_scored() {
 }
 
 #[test]
+fn a_second_step_is_new_while_the_first_one_s_incident_is_open() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("steps.csv");
+    let steps = |sample| f64::from(u8::from(sample >= 640) + u8::from(sample >= 680));
+    user_signal(&path, 720, |sample| 20.0 * steps(sample));
+    let scores = directory.path().join("scores.csv");
+    let asked = ["--changes", "--scores", scores.to_str().expect("a path of text")];
+    let lines = json(&asked, &path);
+    let changes = lines.iter().filter(|line| line["type"] == "change");
+    let ups = changes.filter(|line| line["signal"] == "queue depth" && line["direction"] == "up");
+    let onsets: Vec<String> = ups.map(|line| text(line, "onset")).collect();
+    assert_eq!(onsets, ["2024-03-01T02:40:00Z", "2024-03-01T02:50:00Z"], "{lines:?}");
+    let incident = lines.iter().find(|line| line["type"] == "incident").expect("an incident");
+    assert!(incident["resolved_at"].is_null(), "{incident}");
+    // The header is line 0. The second alarm is half as new as the first.
+    let scored = cells(&scores);
+    let queue = |sample: usize| scored[sample + 1][1].parse::<f64>().expect("a score");
+    assert!(queue(640) > 0.99, "{}", queue(640));
+    assert!((0.6..0.9).contains(&queue(680)), "{}", queue(680));
+    assert!((641..680).all(|sample| queue(sample) < 0.5), "told once");
+}
+
+#[test]
 fn scores_go_to_no_file_that_is_read() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("a.csv");
