@@ -163,7 +163,7 @@ pub fn replay(
         progress.reach(place as u64);
     }
     if let Some(scores) = scores {
-        gathered.changes = scores.changes();
+        gathered.changes = scores.take_changes();
     }
     Ok(gathered.finish(recording, budgets))
 }

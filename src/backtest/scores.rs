@@ -141,9 +141,9 @@ impl Scores {
         scores.map(|score| (!score.is_nan()).then_some(*score))
     }
 
-    /// The changes of all signals, in the order of their detection.
-    pub(super) fn changes(&self) -> Vec<Change> {
-        self.changes.clone()
+    /// Gives away the changes of all signals, in the order of their detection.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 }
 

@@ -295,7 +295,7 @@ impl Baseline {
         if expected.still {
             self.stillness().standardise(innovation)
         } else {
-            self.fitted.standardise(self.symmetric(innovation / expected.widening), 1.0)
+            self.fitted.standardise(self.symmetric(innovation / expected.widening))
         }
     }
 
@@ -306,9 +306,8 @@ impl Baseline {
         if self.skewness == 0.0 {
             return innovation;
         }
-        let sigma = self.sigma;
-        let root = (1.0 + self.skewness / 2.0 * innovation / sigma).max(0.0).cbrt();
-        sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
+        let root = (1.0 + self.skewness / 2.0 * innovation / self.sigma).max(0.0).cbrt();
+        self.sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
     }
 
     /// A log-likelihood ratio, for a scatter that is estimated.
@@ -335,11 +334,6 @@ impl Baseline {
             band: self.edge / unexplained.sqrt(),
             scatter: Some(Scatter { sigma: self.sigma, persistence: self.persistence }),
         }
-    }
-
-    /// The latest value, learned or not.
-    pub fn last_value(&self) -> Option<f64> {
-        self.last.map(|last| last.value)
     }
 
     /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is

@@ -157,7 +157,6 @@ impl Detector {
         self.up.push(innovation, at, expected.level);
         self.down.push(-innovation, at, expected.level);
         let mut verdict = self.verdict(&expected, limit);
-        verdict.anomaly = anomaly(self.strongest(settings.direction).0, limit.threshold);
         if self.open.is_none() {
             self.step_quiet(settings, signal, &expected, at, value, &mut verdict);
         } else if let Some(open) = self.open.take() {
@@ -199,6 +198,7 @@ impl Detector {
     ) {
         let (score, direction) = self.strongest(settings.direction);
         verdict.score = score;
+        verdict.anomaly = verdict.threshold.map_or(0.0, |threshold| anomaly(score, threshold));
         let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
         let alarm = self.alarm(settings, signal, at, direction, verdict);
         let Some((change, level)) = alarm else {
@@ -212,12 +212,10 @@ impl Detector {
                 self.history = History::default();
                 self.limit = None;
             }
-            if relearned {
-                self.restart_test();
-            } else if significant {
-                // Real, and smaller than matters: the test begins anew, lest it tell the same for
-                // ever. The baseline follows slowly, so that many small steps still add up to a
-                // change.
+            if relearned || significant {
+                // What is significant here is real, and smaller than matters: the test begins anew,
+                // lest it tell the same for ever. The baseline follows slowly, so that many small
+                // steps still add up to a change.
                 self.restart_test();
             } else if self.is_settled() && self.history.observe(score) {
                 // Another block of history: the threshold is due again.
@@ -247,7 +245,6 @@ impl Detector {
             open.change.before
         };
         verdict.score = open.change.score;
-        verdict.anomaly = 0.0;
         verdict.expected = Some(normal);
         verdict.expected_low = Some(normal - ordinary.band);
         verdict.expected_high = Some(normal + ordinary.band);

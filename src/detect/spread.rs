@@ -194,9 +194,8 @@ impl StudentT {
     /// The standard normal value as rare as `innovation`, by Wallace's transformation ("Bounds on
     /// normal approximations to Student's and the chi-square distributions", 1959), good to 1 % of
     /// z.
-    pub fn standardise(&self, innovation: f64, scale_factor: f64) -> f64 {
-        let t = innovation / (self.scale * scale_factor);
-        let t = t.clamp(-STANDARDISED_MAX, STANDARDISED_MAX);
+    pub fn standardise(&self, innovation: f64) -> f64 {
+        let t = (innovation / self.scale).clamp(-STANDARDISED_MAX, STANDARDISED_MAX);
         let size = self.shrink() * (self.freedom * (t * t / self.freedom).ln_1p()).sqrt();
         size.copysign(innovation)
     }
@@ -326,7 +325,7 @@ mod tests {
             let fitted = StudentT { scale: 2.0, freedom, scale_freedom: 1e3 };
             let exact = StudentsT::new(0.0, 2.0, freedom).expect("valid parameters");
             for innovation in [0.5, 3.0, 10.0, 40.0] {
-                let z = fitted.standardise(innovation, 1.0);
+                let z = fitted.standardise(innovation);
                 let chance = exact.cdf(-innovation).max(1e-300);
                 let truth = -Normal::standard().inverse_cdf(chance);
                 assert!(
@@ -334,7 +333,7 @@ mod tests {
                     "{freedom} {innovation} {z} {truth}"
                 );
                 assert!((fitted.innovation(z) - innovation).abs() < 1e-9 * innovation);
-                assert_eq!(fitted.standardise(-innovation, 1.0), -z);
+                assert_eq!(fitted.standardise(-innovation), -z);
             }
         }
     }

@@ -14,14 +14,7 @@ use super::{
 const INTERVAL_S: i64 = 15;
 
 fn settings(arl: f64) -> Settings {
-    Settings {
-        false_alarms_per_sample: 1.0 / arl,
-        direction: None,
-        min_change: None,
-        min_change_relative: None,
-        exact: false,
-        interval_s: INTERVAL_S as f64,
-    }
+    Settings::of_measured(1.0 / arl, INTERVAL_S as f64)
 }
 
 fn time(sample: u64) -> Time {

@@ -24,6 +24,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A measured signal of which nothing is configured.
+    pub fn of_measured(false_alarms_per_sample: f64, interval_s: f64) -> Settings {
+        Settings {
+            false_alarms_per_sample,
+            direction: None,
+            min_change: None,
+            min_change_relative: None,
+            exact: false,
+            interval_s,
+        }
+    }
+
     /// The least change that matters to a signal at this level.
     pub(super) fn least_change(&self, level: f64) -> Option<f64> {
         let relative = self.min_change_relative.map(|share| share * level.abs());

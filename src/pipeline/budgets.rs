@@ -168,7 +168,7 @@ impl Pipeline {
     /// The detector of a measured signal, with what it was told at its latest sample. `None` for
     /// flows, which have none.
     pub fn watching(&self, signal: &str) -> Option<Watching<'_>> {
-        let watched = self.state.signals.get(signal).filter(|_| !known::is_flow(signal))?;
+        let watched = self.state.signals.get(signal).filter(|watched| !watched.known.is_flow)?;
         let alpha = self.warning_alpha(signal, self.state.shares?.shares);
         Some(Watching {
             detector: &watched.detector,

@@ -94,10 +94,7 @@ impl Postgres {
             }
         }
         let connect = PgConnection::connect_with(&self.options);
-        let Ok(connected) = tokio::time::timeout(limits.connect, connect).await else {
-            return Err(failure::timed_out("connect", limits.connect));
-        };
-        let mut connection = connected?;
+        let mut connection = failure::within("connect", limits.connect, connect).await?;
         sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await?;
         Ok(connection)
     }
@@ -175,10 +172,7 @@ impl Sqlite {
             None => {
                 let options = self.options.clone().busy_timeout(limits.lock);
                 let connect = SqliteConnection::connect_with(&options);
-                match tokio::time::timeout(limits.connect, connect).await {
-                    Ok(connected) => connected?,
-                    Err(_) => return Err(failure::timed_out("open", limits.connect)),
-                }
+                failure::within("open", limits.connect, connect).await?
             }
         };
         let deadline = Instant::now() + limits.statement;

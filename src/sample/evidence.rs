@@ -69,13 +69,7 @@ impl Evidence {
         let place = server.place();
         let attempt = self.read(server, limits, &mut accounting, &mut notes);
         // What was read before the time was over is kept.
-        let ended = tokio::time::timeout(whole, attempt).await;
-        let error = match ended {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(_) => Some(failure::timed_out("the evidence queries", whole)),
-        };
-        if let Some(error) = error {
+        if let Err(error) = failure::within("the evidence queries", whole, attempt).await {
             let asked = format!("read evidence at {place}");
             notes.push(failure::of_database(&source, &asked, &error).message);
         }

@@ -22,6 +22,15 @@ pub(super) fn timed_out(asked: &str, limit: std::time::Duration) -> sqlx::Error 
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
+/// What an attempt comes to, if that takes no longer than `limit`; else `timed_out`.
+pub(super) async fn within<Answer>(
+    asked: &str,
+    limit: std::time::Duration,
+    attempt: impl Future<Output = Result<Answer, sqlx::Error>>,
+) -> Result<Answer, sqlx::Error> {
+    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(timed_out(asked, limit)))
+}
+
 /// The reason that `error` stands for.
 pub(super) fn reason_of(error: &sqlx::Error) -> FailureReason {
     match error {

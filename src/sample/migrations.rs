@@ -75,13 +75,7 @@ pub(super) async fn read_sqlite_into(
     let place = file.place();
     let attempt = read_sqlite(source, file, limits, &mut accounting, &mut reading.notes);
     // What was read before the time was over is kept.
-    let ended = tokio::time::timeout(whole, attempt).await;
-    let error = match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error),
-        Err(_) => Some(failure::timed_out("the migration tables", whole)),
-    };
-    if let Some(error) = error {
+    if let Err(error) = failure::within("the migration tables", whole, attempt).await {
         let asked = format!("read the migration tables at {place}");
         reading.notes.push(failure::of_database(source, &asked, &error).message);
     }

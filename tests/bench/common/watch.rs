@@ -23,14 +23,7 @@ pub(crate) const SIGNAL: &str = "signal";
 
 /// The defaults of a measured signal, at a nominal average run length.
 pub(crate) fn settings(arl: f64) -> Settings {
-    Settings {
-        false_alarms_per_sample: 1.0 / arl,
-        direction: None,
-        min_change: None,
-        min_change_relative: None,
-        exact: false,
-        interval_s: INTERVAL_S as f64,
-    }
+    Settings::of_measured(1.0 / arl, INTERVAL_S as f64)
 }
 
 /// The time of a slot.
