@@ -20,17 +20,72 @@ use crate::series::Time;
 /// onset whose absence alters the hull least.
 const CANDIDATES_MAX: usize = 48;
 
-/// A possible onset that is the best one for some size of the change.
+/// Candidates for which room is made at once: a doubling would leave half of it empty for ever.
+const CANDIDATES_MORE: usize = 4;
+
+/// A possible onset that is the best one for some size of the change: what is told of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
+#[serde(into = "(Time, f64)", from = "(Time, f64)")]
+pub struct Onset {
     /// The first sample of the new regime, if this is the onset.
     pub at: Time,
     /// The level that was expected at that sample: what was learned later can be unlearned with it.
     pub level: f64,
-    /// Samples before the onset, counted from the oldest candidate of its time.
-    samples: u64,
-    /// Their cumulative sum.
+}
+
+impl From<Onset> for (Time, f64) {
+    fn from(onset: Onset) -> (Time, f64) {
+        (onset.at, onset.level)
+    }
+}
+
+impl From<(Time, f64)> for Onset {
+    fn from((at, level): (Time, f64)) -> Onset {
+        Onset { at, level }
+    }
+}
+
+/// A point `(i, S_i)`, counted from the oldest candidate of its time. The count is a double, as it
+/// is only ever calculated with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(f64, f64)", from = "(f64, f64)")]
+struct Point {
+    /// Samples before it.
+    samples: f64,
+    /// Their sum.
     sum: f64,
+}
+
+impl From<Point> for (f64, f64) {
+    fn from(point: Point) -> (f64, f64) {
+        (point.samples, point.sum)
+    }
+}
+
+impl From<(f64, f64)> for Point {
+    fn from((samples, sum): (f64, f64)) -> Point {
+        Point { samples, sum }
+    }
+}
+
+impl Point {
+    fn slope_to(self, later: Point) -> f64 {
+        (later.sum - self.sum) / (later.samples - self.samples)
+    }
+
+    /// Whether the line through this point is steeper after it than before it: slopes compared
+    /// without a division.
+    fn bends_up(self, before: Point, after: Point) -> bool {
+        (self.sum - before.sum) * (after.samples - self.samples)
+            < (after.sum - self.sum) * (self.samples - before.samples)
+    }
+
+    /// The likelihood ratio of a change from this point on; see `Focus::best_from`.
+    fn score(self, now: Point, level_error: f64) -> f64 {
+        let rise = (now.sum - self.sum).max(0.0);
+        let samples = now.samples - self.samples;
+        rise * rise / (2.0 * samples * (1.0 + (samples - 1.0) * level_error))
+    }
 }
 
 /// The best explanation of the present by one change.
@@ -41,66 +96,77 @@ pub struct Best<'a> {
     /// The mean innovation since the onset: the size in standard deviations.
     pub size: f64,
     /// Its onset. `None` when no change in this direction is better than none.
-    pub onset: Option<&'a Candidate>,
+    pub onset: Option<&'a Onset>,
 }
 
 /// The test for changes of one direction: upwards as it is, downwards when fed with `−z`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Focus {
-    candidates: Vec<Candidate>,
-    samples: u64,
-    sum: f64,
+    /// The candidates' points, oldest first: all that is looked at in every sample.
+    points: Vec<Point>,
+    /// The candidates' onsets, in the same order.
+    onsets: Vec<Onset>,
+    now: Point,
 }
 
 impl Focus {
     /// Takes one standardised innovation, whose sample was taken `at` with `level` expected.
     pub fn push(&mut self, innovation: f64, at: Time, level: f64) {
         debug_assert!(innovation.is_finite(), "an innovation is finite: {innovation}");
+        // No change in this direction begins with a sample in the other one: its point would never
+        // be on the hull.
+        if innovation > 0.0 {
+            self.begin_at(Onset { at, level });
+        }
+        self.now.samples += 1.0;
+        self.now.sum += innovation;
+    }
+
+    /// The next sample becomes a candidate.
+    fn begin_at(&mut self, onset: Onset) {
         self.prune();
-        if self.candidates.is_empty() {
+        if self.points.is_empty() {
             // Nothing refers to the sums any more: begin again at zero, so that they never grow
             // large.
-            self.samples = 0;
-            self.sum = 0.0;
+            self.now = Point::default();
         }
-        if self.candidates.len() == CANDIDATES_MAX {
+        if self.points.len() == CANDIDATES_MAX {
             self.drop_flattest();
         }
-        let (samples, sum) = (self.samples, self.sum);
-        self.candidates.push(Candidate { at, level, samples, sum });
-        self.samples += 1;
-        self.sum += innovation;
+        if self.points.len() == self.points.capacity() {
+            self.points.reserve_exact(CANDIDATES_MORE);
+            self.onsets.reserve_exact(CANDIDATES_MORE);
+        }
+        self.points.push(self.now);
+        self.onsets.push(onset);
     }
 
     /// Drops the candidates that the present sum has put above the hull, or at its top. They can
     /// never be the best onset again, whatever comes.
     fn prune(&mut self) {
-        while let Some(last) = self.candidates.last() {
-            let to_now = slope(last.samples, last.sum, self.samples, self.sum);
-            let keeps = match self.candidates.len().checked_sub(2) {
-                Some(index) => {
-                    let previous = &self.candidates[index];
-                    slope(previous.samples, previous.sum, last.samples, last.sum) < to_now
-                }
-                None => to_now > 0.0,
+        let mut kept = self.points.len();
+        loop {
+            let keeps = match self.points[..kept] {
+                [] => true,
+                [only] => only.sum < self.now.sum,
+                [.., previous, last] => last.bends_up(previous, self.now),
             };
             if keeps {
                 break;
             }
-            self.candidates.pop();
+            kept -= 1;
         }
+        self.points.truncate(kept);
+        self.onsets.truncate(kept);
     }
 
     /// Drops the inner candidate at which the hull bends least.
     fn drop_flattest(&mut self) {
-        let bend = |window: &[Candidate]| {
-            let before = slope(window[0].samples, window[0].sum, window[1].samples, window[1].sum);
-            let after = slope(window[1].samples, window[1].sum, window[2].samples, window[2].sum);
-            after - before
-        };
-        let bends = self.candidates.windows(3).map(bend).enumerate();
+        let bend = |window: &[Point]| window[1].slope_to(window[2]) - window[0].slope_to(window[1]);
+        let bends = self.points.windows(3).map(bend).enumerate();
         if let Some((index, _)) = bends.min_by(|a, b| a.1.total_cmp(&b.1)) {
-            self.candidates.remove(index + 1);
+            self.points.remove(index + 1);
+            self.onsets.remove(index + 1);
         }
     }
 
@@ -118,11 +184,10 @@ impl Focus {
     /// in m.
     pub fn best_from(&self, level_error: f64) -> Best<'_> {
         let mut best = Best { score: 0.0, size: 0.0, onset: None };
-        for candidate in &self.candidates {
-            let score = self.score(candidate, level_error);
+        for (point, onset) in self.points.iter().zip(&self.onsets) {
+            let score = point.score(self.now, level_error);
             if score > best.score {
-                let size = slope(candidate.samples, candidate.sum, self.samples, self.sum);
-                best = Best { score, size, onset: Some(candidate) };
+                best = Best { score, size: point.slope_to(self.now), onset: Some(onset) };
             }
         }
         best
@@ -130,8 +195,8 @@ impl Focus {
 
     /// The score of the best onset alone: it is wanted at every sample, and needs no branches.
     pub fn score_from(&self, level_error: f64) -> f64 {
-        let scores = self.candidates.iter().map(|candidate| self.score(candidate, level_error));
-        scores.fold(0.0, f64::max)
+        let scores = self.points.iter().map(|point| point.score(self.now, level_error));
+        scores.fold(0.0, |best, score| if score > best { score } else { best })
     }
 
     /// The candidates that explain the present nearly as well: within `drop` of `score`.
@@ -140,24 +205,18 @@ impl Focus {
         level_error: f64,
         score: f64,
         drop: f64,
-    ) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(move |other| self.score(other, level_error) >= score - drop)
+    ) -> impl Iterator<Item = &Onset> {
+        let candidates = self.points.iter().zip(&self.onsets);
+        let near = move |point: &Point| point.score(self.now, level_error) >= score - drop;
+        candidates.filter(move |(point, _)| near(point)).map(|(_, onset)| onset)
     }
 
     /// Forgets everything: the test begins anew with the next sample.
     pub fn clear(&mut self) {
-        *self = Focus::default();
+        self.points.clear();
+        self.onsets.clear();
+        self.now = Point::default();
     }
-
-    fn score(&self, candidate: &Candidate, level_error: f64) -> f64 {
-        let rise = (self.sum - candidate.sum).max(0.0);
-        let samples = (self.samples - candidate.samples) as f64;
-        rise * rise / (2.0 * samples * (1.0 + (samples - 1.0) * level_error))
-    }
-}
-
-fn slope(samples_from: u64, from: f64, samples_to: u64, to: f64) -> f64 {
-    (to - from) / (samples_to - samples_from) as f64
 }
 
 #[cfg(test)]
@@ -224,7 +283,7 @@ mod tests {
             // A low-discrepancy sequence around zero: noise without a generator.
             let z = ((index as f64 * 0.618_033_988_749_895).fract() - 0.5) * 3.4;
             test.push(z, DateTime::UNIX_EPOCH, 0.0);
-            peak = peak.max(test.candidates.len());
+            peak = peak.max(test.points.len());
         }
         assert!((2..CANDIDATES_MAX / 2).contains(&peak), "{peak} candidates");
     }
@@ -235,7 +294,7 @@ mod tests {
         for index in 0..500 {
             test.push(index as f64 * 0.001, time(index), 0.0);
         }
-        assert_eq!(test.candidates.len(), CANDIDATES_MAX);
+        assert_eq!(test.points.len(), CANDIDATES_MAX);
         let values: Vec<_> = (0..500).map(|index| f64::from(index) * 0.001).collect();
         let (score, _) = brute_force(&values, 0.0);
         let best = test.best().score;
