@@ -122,8 +122,9 @@ impl Scores {
                     let verdict = watch.step(signal, at, &watching);
                     score = verdict.anomaly;
                     let came_back = |change: &Change| change.kind == ChangeKind::Point;
-                    self.changes.extend(verdict.change);
-                    self.changes.extend(verdict.returned.filter(came_back));
+                    self.changes.extend(verdict.change.map(|change| *change));
+                    let returned = verdict.returned.map(|change| *change);
+                    self.changes.extend(returned.filter(came_back));
                 } else {
                     // The pipeline's has learned from the history, if there is one.
                     self.watches.insert(signal.clone(), Watch::of(watching.detector));

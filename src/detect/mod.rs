@@ -98,7 +98,8 @@ pub struct Detector {
     recent: VecDeque<Recent>,
     history: History,
     limit: Option<Limit>,
-    open: Option<Open>,
+    /// Boxed, as it is rare and large.
+    open: Option<Box<Open>>,
 }
 
 /// A sample that is still remembered.
@@ -160,7 +161,6 @@ impl Detector {
         if self.open.is_none() {
             self.step_quiet(settings, signal, &expected, at, value, &mut verdict);
         } else if let Some(open) = self.open.take() {
-            // Moved out only when there is one: it is large.
             self.step_open(settings, open, at, value, &mut verdict);
         }
         verdict.cold = self.blindness(settings, limit.threshold);
@@ -233,7 +233,7 @@ impl Detector {
     fn step_open(
         &mut self,
         settings: &Settings,
-        mut open: Open,
+        mut open: Box<Open>,
         at: Time,
         value: f64,
         verdict: &mut Verdict,
@@ -255,7 +255,7 @@ impl Detector {
             if !settings.exact && open.samples <= POINT_SAMPLES {
                 open.change.kind = ChangeKind::Point;
             }
-            verdict.returned = Some(open.change);
+            verdict.returned = Some(Box::new(open.change));
             return;
         }
         let opposite = opposite(open.change.direction);
@@ -323,8 +323,8 @@ impl Detector {
             self.limit = None;
         }
         self.restart_test();
-        verdict.change = Some(change.clone());
-        self.open = Some(Open::new(change));
+        verdict.change = Some(Box::new(change.clone()));
+        self.open = Some(Box::new(Open::new(change)));
     }
 
     /// The larger statistic of the directions that matter.

@@ -55,7 +55,7 @@ impl Bench {
     fn until_alarm(&mut self, most: u64, mut next: impl FnMut() -> f64) -> (u64, Option<Change>) {
         for sample in 1..=most {
             if let Some(change) = self.step(next()).change {
-                return (sample, Some(change));
+                return (sample, Some(*change));
             }
         }
         (most, None)
@@ -210,9 +210,10 @@ fn measured_point_returns_and_exact_leap_is_a_shift() {
         for _ in 1..away {
             assert!(bench.step(40.0 + next()).returned.is_none());
         }
-        assert_eq!(bench.detector.in_change(), Some(&raised));
+        assert_eq!(bench.detector.in_change(), Some(&*raised));
         let verdict = bench.step(0.3);
-        assert_eq!(verdict.returned, Some(Change { kind, ..raised }), "{exact} {away}");
+        let returned = verdict.returned.map(|returned| *returned);
+        assert_eq!(returned, Some(Change { kind, ..*raised }), "{exact} {away}");
         assert_eq!(verdict.change, None);
         assert_eq!(bench.detector.in_change(), None);
     }

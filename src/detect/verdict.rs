@@ -69,7 +69,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What one sample means.
+/// What one sample means. Changes are boxed: they are rare and large, and a verdict is made of every
+/// sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// What was expected; while a change is open, the level before it. `None` while warming up.
@@ -93,8 +94,8 @@ pub struct Verdict {
     /// What cannot be seen yet, and for how long.
     pub cold: Option<String>,
     /// An alarm raised at this sample. One in the opposite direction replaces an open one.
-    pub change: Option<Change>,
+    pub change: Option<Box<Change>>,
     /// An earlier alarm whose signal came back at this sample; a point if that took no more than
     /// two samples on a measured signal.
-    pub returned: Option<Change>,
+    pub returned: Option<Box<Change>>,
 }

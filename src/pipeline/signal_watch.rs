@@ -467,14 +467,14 @@ impl WatchedSignal {
         }
         if let Some(change) = verdict.change {
             if !settings.exact {
-                self.suspect = Some(Suspect { change: change.clone(), samples_since: 0 });
+                self.suspect = Some(Suspect { change: Change::clone(&change), samples_since: 0 });
             }
-            step.changes.push(change);
+            step.changes.push(*change);
         }
         if let Some(returned) = verdict.returned {
             self.suspect = None;
             if returned.kind == ChangeKind::Point {
-                step.changes.push(returned);
+                step.changes.push(*returned);
             }
         }
     }
