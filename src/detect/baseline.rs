@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     level::Level,
-    season::Season,
+    season::{Season, Times},
     spread::{Histogram, SCALE_MIN, Stillness, StudentT},
 };
 use crate::series::Time;
@@ -110,6 +110,8 @@ pub struct Baseline {
     sigma: f64,
     edge: f64,
     still_band: f64,
+    /// Deviations from the level count up to here.
+    reach: f64,
     /// The fit is renewed when this many samples are learned.
     fit_at: u64,
 }
@@ -134,6 +136,8 @@ pub struct Expectation {
     pub level: f64,
     /// What the season adds in it.
     pub season: f64,
+    /// What is ordinary at this time, even if the signal stands still.
+    times: Times,
     /// The time, in Unix seconds.
     at_s: f64,
     /// By how much the scatter is wider than the fitted one: the level's own uncertainty, and gaps.
@@ -169,6 +173,7 @@ impl Default for Baseline {
             sigma: 1.0,
             edge: BAND_Z,
             still_band: 0.0,
+            reach: 0.0,
             fit_at: 0,
         }
     }
@@ -246,6 +251,7 @@ impl Baseline {
         let at_s = unix_s(at);
         let steps = self.last.map_or(1.0, |last| intervals_between(last.at_s, at_s, interval_s));
         let adjacent = steps == 1.0;
+        let times = self.season.at(at_s, interval_s);
         if self.still > STILL_SHARE {
             let last = self.last.map_or_else(|| self.level.now(), |last| last.value);
             return Expectation {
@@ -253,6 +259,7 @@ impl Baseline {
                 band: self.still_band,
                 level: last,
                 season: 0.0,
+                times,
                 at_s,
                 widening: 1.0,
                 persistence: 1.0,
@@ -269,13 +276,14 @@ impl Baseline {
             widening *= (1.0 - persistence * persistence) / narrow;
         }
         let widening = widening.sqrt() * self.season.scatter_at(at_s);
-        let season = self.season.at(at_s, interval_s);
+        let season = times.sum();
         let level = self.level.now() + season;
         Expectation {
             value: level + persistence * self.last_deviation(),
             band: self.edge * widening,
             level,
             season,
+            times,
             at_s,
             widening,
             persistence,
@@ -352,32 +360,35 @@ impl Baseline {
         let before = self.last.map_or(value, |last| last.value);
         self.moves.add((value - before).abs());
         let memory = self.noise_samples.min(f64::from(NOISE_MEMORY));
-        self.still += (f64::from(u8::from(value == before)) - self.still) / memory;
+        let share = 1.0 / memory;
+        self.still += (f64::from(u8::from(value == before)) - self.still) * share;
         let deviation = self.last_deviation();
-        let season = if expected.still {
-            self.season.at(expected.at_s, interval_s)
-        } else {
-            expected.season
-        };
+        let season = expected.times.sum();
         let now = value - season - self.level.now();
         let innovation = now - expected.persistence_of_noise(self) * deviation;
         let narrow = innovation / expected.widening;
         if self.level.is_settled() {
-            self.learn_skewness(narrow, memory);
+            self.learn_skewness(narrow, share);
         }
         let size = self.countable(self.symmetric(narrow));
         self.noise.add(size);
         if expected.adjacent {
-            self.learn_persistence(deviation, now, memory);
+            self.learn_persistence(deviation, now, share);
         }
         let wide = size.max(self.scale_min()) * expected.widening;
         let clipped = |reach: f64| value - (now.abs() - reach).max(0.0).copysign(now);
-        let ordinary = clipped(self.reach() * self.level.youth());
+        let ordinary = clipped(self.reach * self.level.youth());
         // A season that is not known yet looks like a deviation.
-        let seasonal = clipped(SEASON_REACH * self.reach());
+        let seasonal = clipped(SEASON_REACH * self.reach);
         let sigma = self.sigma / (1.0 - self.persistence);
-        let progress =
-            self.season.observe(expected.at_s, interval_s, seasonal, sigma * sigma, wide.ln());
+        let progress = self.season.observe(
+            expected.at_s,
+            interval_s,
+            expected.times,
+            seasonal,
+            sigma * sigma,
+            wide.ln(),
+        );
         if follow {
             self.level.observe(ordinary - season);
         }
@@ -391,7 +402,8 @@ impl Baseline {
             self.noise.limit(NOISE_AFTER_ADOPTION as u32);
         }
         let at_s = expected.at_s;
-        let season = if progress.part_ended { self.season.at(at_s, interval_s) } else { season };
+        let season =
+            if progress.part_ended { self.season.at(at_s, interval_s).sum() } else { season };
         self.last = Some(Last { at_s, value, season });
         if self.samples >= self.fit_at {
             self.fit();
@@ -399,37 +411,33 @@ impl Baseline {
         progress.level.is_some()
     }
 
-    /// Deviations from the level count up to here.
-    fn reach(&self) -> f64 {
-        CLIP_SCALES * self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt()
-    }
-
-    fn learn_persistence(&mut self, before: f64, now: f64, memory: f64) {
-        let reach = self.reach();
+    /// `share` is what one sample counts for.
+    fn learn_persistence(&mut self, before: f64, now: f64, share: f64) {
+        let reach = self.reach;
         let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
-        self.product += (before * now - self.product) / memory;
-        self.square += (f64::midpoint(before * before, now * now) - self.square) / memory;
+        self.product += (before * now - self.product) * share;
+        self.square += (f64::midpoint(before * before, now * now) - self.square) * share;
     }
 
-    fn learn_skewness(&mut self, innovation: f64, memory: f64) {
+    fn learn_skewness(&mut self, innovation: f64, share: f64) {
         let standard = innovation / self.sigma;
         let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
         let cube = clipped.powi(3);
-        self.cube += (cube - self.cube) / memory;
-        self.cube_square += (cube * cube - self.cube_square) / memory;
+        self.cube += (cube - self.cube) * share;
+        self.cube_square += (cube * cube - self.cube_square) * share;
     }
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
     pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
         let at_s = unix_s(at);
-        let season = self.season.at(at_s, interval_s);
+        let season = self.season.at(at_s, interval_s).sum();
         self.last = Some(Last { at_s, value, season });
         self.level.discard_blocks();
     }
 
     /// What the signal should be at this time if it is on its level.
     pub fn level_at(&self, at: Time, interval_s: f64) -> f64 {
-        self.level.now() + self.season.at(unix_s(at), interval_s)
+        self.level.now() + self.season.at(unix_s(at), interval_s).sum()
     }
 
     /// Unlearns what was learned since a change: the level as it was expected then.
@@ -451,6 +459,8 @@ impl Baseline {
         self.skewness = self.estimate_skewness();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
+        let unexplained = 1.0 - self.persistence * self.persistence;
+        self.reach = CLIP_SCALES * self.fitted.scale / unexplained.sqrt();
         if self.still > STILL_SHARE / 2.0 {
             self.still_band = self.stillness().innovation(BAND_Z);
         }
@@ -557,6 +567,10 @@ fn unix_s(at: Time) -> f64 {
 
 fn intervals_between(from_s: f64, to_s: f64, interval_s: f64) -> f64 {
     let elapsed_s = to_s - from_s;
+    if elapsed_s < 1.5 * interval_s {
+        // As it mostly is.
+        return 1.0;
+    }
     let steps = (elapsed_s / interval_s).round();
     if steps.is_finite() { steps.clamp(1.0, GAP_INTERVALS_MAX) } else { 1.0 }
 }

@@ -98,10 +98,11 @@ impl Profile {
     /// sample about its level (times what autocorrelation adds in a mean). `true` when that ended
     /// another part, after which the profile may have moved.
     pub fn observe(&mut self, shape: Shape, at_s: i64, value: f64, noise: f64) -> bool {
-        let part = at_s.div_euclid(shape.part_s);
-        let ended = self.part != part;
+        // In most samples the part is the same: no division.
+        let begun_s = self.part * shape.part_s;
+        let ended = at_s < begun_s || begun_s + shape.part_s <= at_s;
         if ended {
-            self.close(shape, part, noise);
+            self.close(shape, at_s.div_euclid(shape.part_s), noise);
         }
         self.sum += value;
         self.count += 1;
@@ -142,6 +143,7 @@ impl Profile {
         }
     }
 
+    #[inline(never)]
     fn close(&mut self, shape: Shape, next: i64, noise: f64) {
         if self.latest.len() != shape.parts {
             let (part, sum, count) = (self.part, self.sum, self.count);

@@ -26,6 +26,20 @@ pub struct Season {
     scatter: Profile,
 }
 
+/// What a time of day and of week adds to the level.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    day: f64,
+    week: f64,
+}
+
+impl Times {
+    /// Both together.
+    pub fn sum(self) -> f64 {
+        self.day + self.week
+    }
+}
+
 /// What became of a sample that a season took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
@@ -37,17 +51,23 @@ pub struct Progress {
 
 /// The parts of a day for samples so far apart; `None` beyond an hour, where there is no day.
 fn day_shape(interval_s: f64) -> Option<Shape> {
-    [DAY, DAY_IN_HOURS].into_iter().find(|shape| interval_s <= shape.part_s as f64)
+    if interval_s <= DAY.part_s as f64 {
+        Some(DAY)
+    } else if interval_s <= DAY_IN_HOURS.part_s as f64 {
+        Some(DAY_IN_HOURS)
+    } else {
+        None
+    }
 }
 
 impl Season {
     /// By how much the level is above its mean at this time.
-    pub fn at(&self, at_s: f64, interval_s: f64) -> f64 {
+    pub fn at(&self, at_s: f64, interval_s: f64) -> Times {
         if !self.day.is_believed() && !self.week.is_believed() {
-            return 0.0;
+            return Times::default();
         }
         let day = day_shape(interval_s).map_or(0.0, |shape| self.day.at(shape, at_s));
-        day + self.week.at(WEEK, at_s)
+        Times { day, week: self.week.at(WEEK, at_s) }
     }
 
     /// By what factor the scatter is wider than its mean at this time.
@@ -58,12 +78,13 @@ impl Season {
         self.scatter.at(DAY_IN_HOURS, at_s).exp()
     }
 
-    /// Takes an ordinary sample: its value, the variance of its noise in a mean, and the logarithm
-    /// of its innovation's size.
+    /// Takes an ordinary sample: what is ordinary at its time, its value, the variance of its noise
+    /// in a mean, and the logarithm of its innovation's size.
     pub fn observe(
         &mut self,
         at_s: f64,
         interval_s: f64,
+        times: Times,
         value: f64,
         noise: f64,
         size_ln: f64,
@@ -71,11 +92,10 @@ impl Season {
         let Some(shape) = day_shape(interval_s) else {
             return Progress { part_ended: true, level: None };
         };
-        let (day, week) = (self.day.at(shape, at_s), self.week.at(WEEK, at_s));
         let believed = (self.day.is_believed(), self.week.is_believed());
         let whole_s = at_s as i64;
-        let part_ended = self.day.observe(shape, whole_s, value - week, noise);
-        self.week.observe(WEEK, whole_s, value - day, noise);
+        let part_ended = self.day.observe(shape, whole_s, value - times.week, noise);
+        self.week.observe(WEEK, whole_s, value - times.day, noise);
         self.scatter.observe(DAY_IN_HOURS, whole_s, size_ln, LOG_SIZE_VARIANCE);
         let mut level = None;
         if self.day.is_believed() != believed.0 {

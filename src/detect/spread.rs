@@ -15,6 +15,9 @@ const BINS_PER_OCTAVE: f64 = 4.0;
 /// Occupied bins at most: 24 octaves. Beyond, the smallest sizes share a bin: they decide nothing.
 const BINS_MAX: usize = 96;
 
+/// Bins for which room is made at once.
+const BINS_MORE: usize = 8;
+
 /// Reciprocal degrees of freedom that the fit weighs against each other: from nearly normal to
 /// tails with hardly a variance, each half as plausible at first as the one before.
 const TAIL_INDEXES: [f64; 10] = [0.002, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.48];
@@ -38,8 +41,10 @@ pub const SCALE_MIN: f64 = 1e-150;
 /// Sizes with counts that fade.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Logarithmic bin and count, by bin; only occupied ones.
-    bins: Vec<(i16, u32)>,
+    /// Logarithmic bins, in order; only occupied ones.
+    bins: Vec<i16>,
+    /// What is in them.
+    counts: Vec<u32>,
     /// Zeros have no bin.
     zeros: u32,
 }
@@ -52,16 +57,42 @@ impl Histogram {
             return;
         }
         let bin = bin_of(size);
-        match self.bins.binary_search_by_key(&bin, |entry| entry.0) {
-            Ok(index) => self.bins[index].1 = self.bins[index].1.saturating_add(1),
-            Err(index) => {
-                self.bins.insert(index, (bin, 1));
-                if self.bins.len() > BINS_MAX {
-                    let (_, smallest) = self.bins.remove(0);
-                    self.bins[0].1 = self.bins[0].1.saturating_add(smallest);
-                }
-            }
+        match self.find(bin) {
+            Ok(index) => self.counts[index] = self.counts[index].saturating_add(1),
+            Err(index) => self.occupy(index, bin),
         }
+    }
+
+    /// Where a bin is, or else where it belongs. Around the middle no bin is empty, and there
+    /// nearly all sizes are: their places follow from the middle one's.
+    fn find(&self, bin: i16) -> Result<usize, usize> {
+        let middle = self.bins.len() / 2;
+        let away = self.bins.get(middle).map_or(0, |other| isize::from(bin - other));
+        let place = middle.wrapping_add_signed(away);
+        if self.bins.get(place) == Some(&bin) {
+            return Ok(place);
+        }
+        self.bins.binary_search(&bin)
+    }
+
+    /// One more bin, of which one is counted.
+    fn occupy(&mut self, index: usize, bin: i16) {
+        if self.bins.len() == self.bins.capacity() {
+            self.bins.reserve_exact(BINS_MORE);
+            self.counts.reserve_exact(BINS_MORE);
+        }
+        self.bins.insert(index, bin);
+        self.counts.insert(index, 1);
+        if self.bins.len() > BINS_MAX {
+            self.bins.remove(0);
+            let smallest = self.counts.remove(0);
+            self.counts[0] = self.counts[0].saturating_add(smallest);
+        }
+    }
+
+    /// Bins with their counts, in order.
+    fn piles(&self) -> impl DoubleEndedIterator<Item = (i16, u32)> {
+        self.bins.iter().copied().zip(self.counts.iter().copied())
     }
 
     /// Halves all counts once there are more than twice `memory`: between one and two memories'
@@ -73,15 +104,13 @@ impl Histogram {
         }
         self.zeros = self.zeros.div_ceil(2);
         // A single one would stay for ever: it goes.
-        self.bins.retain(|entry| entry.1 > 1);
-        for entry in &mut self.bins {
-            entry.1 = entry.1.div_ceil(2);
-        }
+        let halves = self.piles().filter(|(_, count)| *count > 1);
+        (self.bins, self.counts) = halves.map(|(bin, count)| (bin, count.div_ceil(2))).unzip();
     }
 
     /// How many samples count.
     pub fn weight(&self) -> f64 {
-        let sized: u64 = self.bins.iter().map(|entry| u64::from(entry.1)).sum();
+        let sized: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         (sized + u64::from(self.zeros)) as f64
     }
 
@@ -95,14 +124,14 @@ impl Histogram {
             let ratio = (past / size).min(1.0);
             ratio * ratio
         };
-        let seen = self.bins.iter().map(|(bin, count)| f64::from(*count) * share(upper(*bin)));
+        let seen = self.piles().map(|(bin, count)| f64::from(count) * share(upper(bin)));
         ((seen.sum::<f64>() + share(unit)) / (self.weight() + 1.0)).min(1.0)
     }
 
     /// The size whose `tail` is `chance`, by bisection; never below half a unit.
     fn size_at(&self, chance: f64, unit: f64) -> f64 {
         let unit = unit.max(SCALE_MIN);
-        let largest = self.bins.last().map_or(unit, |(bin, _)| upper(*bin)).max(unit);
+        let largest = self.bins.last().map_or(unit, |bin| upper(*bin)).max(unit);
         // At this size even a history of nothing but the largest has the chance.
         let (mut low, mut high) =
             ((unit / 2.0).log2(), (largest / chance.sqrt()).log2().min(SIZE_LOG2_MAX));
@@ -163,7 +192,7 @@ impl StudentT {
     /// information of a t's log-scale).
     pub fn fit(histogram: &Histogram, scale_min: f64) -> StudentT {
         let sizes: Vec<(f64, f64)> =
-            histogram.bins.iter().map(|(bin, count)| (middle(*bin), f64::from(*count))).collect();
+            histogram.piles().map(|(bin, count)| (middle(bin), f64::from(count))).collect();
         let weight: f64 = sizes.iter().map(|size| size.1).sum();
         if weight < 1.0 {
             return StudentT { scale: scale_min.max(SCALE_MIN), freedom: 2.0, scale_freedom: 1.0 };
@@ -196,7 +225,7 @@ impl StudentT {
     /// z.
     pub fn standardise(&self, innovation: f64) -> f64 {
         let t = (innovation / self.scale).clamp(-STANDARDISED_MAX, STANDARDISED_MAX);
-        let size = self.shrink() * (self.freedom * (t * t / self.freedom).ln_1p()).sqrt();
+        let size = self.shrink() * (self.freedom * ln_of_more(t * t / self.freedom)).sqrt();
         size.copysign(innovation)
     }
 
@@ -204,7 +233,7 @@ impl StudentT {
     /// mean when the variance is not known, `n/2 ln(1 + t²/n)`. An error of the scale is in every
     /// sample of a sum alike, where heavier tails of each would not show it.
     pub fn discount(&self, ratio: f64) -> f64 {
-        self.scale_freedom / 2.0 * (2.0 * ratio / self.scale_freedom).ln_1p()
+        self.scale_freedom / 2.0 * ln_of_more(2.0 * ratio / self.scale_freedom)
     }
 
     /// The inverse of `discount`.
@@ -224,6 +253,12 @@ impl StudentT {
     fn shrink(&self) -> f64 {
         (8.0 * self.freedom + 1.0) / (8.0 * self.freedom + 3.0)
     }
+}
+
+/// `ln(1 + excess)`. `ln_1p` takes twice as long for being exact where the excess is next to
+/// nothing, which is next to no evidence here.
+fn ln_of_more(excess: f64) -> f64 {
+    (1.0 + excess).ln()
 }
 
 fn median(sizes: &[(f64, f64)], weight: f64) -> f64 {
@@ -259,7 +294,7 @@ fn log_likelihood(sizes: &[(f64, f64)], weight: f64, scale: f64, freedom: f64) -
         - scale.ln();
     let tails = sizes.iter().map(|(size, share)| {
         let ratio = size / scale;
-        share * ((ratio * ratio).min(1e100) / freedom).ln_1p()
+        share * ln_of_more((ratio * ratio).min(1e100) / freedom)
     });
     weight * constant - f64::midpoint(freedom, 1.0) * tails.sum::<f64>()
 }

@@ -112,7 +112,10 @@ impl History {
     /// Takes the statistic of one quiet sample; `true` when that finished a block.
     pub fn observe(&mut self, score: f64) -> bool {
         self.pending_samples += 1;
-        self.pending_maximum = self.pending_maximum.max((score * HUNDREDTHS).ceil() as i32);
+        let hundredths = score * HUNDREDTHS;
+        if hundredths > f64::from(self.pending_maximum) {
+            self.pending_maximum = hundredths.ceil() as i32;
+        }
         if self.pending_samples < self.block_samples {
             return false;
         }
