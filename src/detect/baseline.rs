@@ -110,8 +110,6 @@ pub struct Baseline {
     sigma: f64,
     edge: f64,
     still_band: f64,
-    /// Deviations from the level count up to here.
-    reach: f64,
     /// The fit is renewed when this many samples are learned.
     fit_at: u64,
 }
@@ -173,7 +171,6 @@ impl Default for Baseline {
             sigma: 1.0,
             edge: BAND_Z,
             still_band: 0.0,
-            reach: 0.0,
             fit_at: 0,
         }
     }
@@ -372,14 +369,17 @@ impl Baseline {
         }
         let size = self.countable(self.symmetric(narrow));
         self.noise.add(size);
+        // Deviations from the level count up to here.
+        let unexplained = 1.0 - self.persistence * self.persistence;
+        let reach = CLIP_SCALES * self.fitted.scale / unexplained.sqrt();
         if expected.adjacent {
-            self.learn_persistence(deviation, now, share);
+            self.learn_persistence(deviation, now, reach, share);
         }
         let wide = size.max(self.scale_min()) * expected.widening;
-        let clipped = |reach: f64| value - (now.abs() - reach).max(0.0).copysign(now);
-        let ordinary = clipped(self.reach * self.level.youth());
+        let clipped = |most: f64| value - (now.abs() - most).max(0.0).copysign(now);
+        let ordinary = clipped(reach * self.level.youth());
         // A season that is not known yet looks like a deviation.
-        let seasonal = clipped(SEASON_REACH * self.reach);
+        let seasonal = clipped(SEASON_REACH * reach);
         let sigma = self.sigma / (1.0 - self.persistence);
         let progress = self.season.observe(
             expected.at_s,
@@ -412,8 +412,7 @@ impl Baseline {
     }
 
     /// `share` is what one sample counts for.
-    fn learn_persistence(&mut self, before: f64, now: f64, share: f64) {
-        let reach = self.reach;
+    fn learn_persistence(&mut self, before: f64, now: f64, reach: f64, share: f64) {
         let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
         self.product += (before * now - self.product) * share;
         self.square += (f64::midpoint(before * before, now * now) - self.square) * share;
@@ -459,8 +458,6 @@ impl Baseline {
         self.skewness = self.estimate_skewness();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
-        let unexplained = 1.0 - self.persistence * self.persistence;
-        self.reach = CLIP_SCALES * self.fitted.scale / unexplained.sqrt();
         if self.still > STILL_SHARE / 2.0 {
             self.still_band = self.stillness().innovation(BAND_Z);
         }

@@ -20,8 +20,9 @@ use crate::series::Time;
 /// onset whose absence alters the hull least.
 const CANDIDATES_MAX: usize = 48;
 
-/// Candidates for which room is made at once: a doubling would leave half of it empty for ever.
-const CANDIDATES_MORE: usize = 4;
+/// Candidates for which room is made at once, and twice of which may be empty: with the room for the
+/// most there ever were, they would be the largest part of a detector.
+const CANDIDATES_MORE: usize = 2;
 
 /// A possible onset that is the best one for some size of the change: what is told of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,12 +137,22 @@ impl Focus {
         if self.points.len() == CANDIDATES_MAX {
             self.drop_flattest();
         }
-        if self.points.len() == self.points.capacity() {
-            self.points.reserve_exact(CANDIDATES_MORE);
-            self.onsets.reserve_exact(CANDIDATES_MORE);
-        }
+        self.make_room();
         self.points.push(self.now);
         self.onsets.push(onset);
+    }
+
+    /// Room for one more, and not for many.
+    fn make_room(&mut self) {
+        let free = self.points.capacity() - self.points.len();
+        if free == 0 {
+            self.points.reserve_exact(CANDIDATES_MORE);
+            self.onsets.reserve_exact(CANDIDATES_MORE);
+        } else if free > 2 * CANDIDATES_MORE {
+            let room = self.points.len() + CANDIDATES_MORE;
+            self.points.shrink_to(room);
+            self.onsets.shrink_to(room);
+        }
     }
 
     /// Drops the candidates that the present sum has put above the hull, or at its top. They can

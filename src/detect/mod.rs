@@ -31,8 +31,10 @@ pub mod level;
 pub mod open;
 pub mod profile;
 pub mod season;
+pub mod shorts;
 pub mod spread;
 pub mod threshold;
+pub mod upgrade;
 pub mod verdict;
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use std::f64::consts::TAU;
 
 use serde::{Deserialize, Serialize};
 
+use super::shorts::Shorts;
+
 /// A profile is believed at these odds (95 to 5) in favour of it, and disbelieved at the contrary.
 const BELIEF_LOG_ODDS: f64 = 3.0;
 
@@ -72,19 +74,18 @@ pub struct Profile {
     part: i64,
     sum: f64,
     count: u32,
-    /// The means of the latest period's parts, by position in the period, from `origin`: near to
-    /// the level single precision is plenty.
-    latest: Vec<f32>,
+    /// The means of the latest period's parts, by position in the period, from `origin`.
+    latest: Shorts,
     origin: f64,
     /// Parts seen in a row.
     seen: u32,
     /// Samples that a part usually has.
     usual_count: f64,
-    harmonics: Vec<Harmonic>,
+    harmonics: Box<[Harmonic]>,
     /// Whole periods learned.
     periods: u32,
     /// The profile, by position; empty before the first period.
-    curve: Vec<f32>,
+    curve: Shorts,
     /// Mean squared error of foreseen differences, and how many there were.
     variance: f64,
     foreseen: u32,
@@ -118,7 +119,7 @@ impl Profile {
         let before = position.floor();
         let index = (before as i64).rem_euclid(shape.parts as i64) as usize;
         let next = if index + 1 == shape.parts { 0 } else { index + 1 };
-        let (from, to) = (f64::from(self.curve[index]), f64::from(self.curve[next]));
+        let (from, to) = (self.curve.get(index), self.curve.get(next));
         from + (position - before) * (to - from)
     }
 
@@ -129,8 +130,7 @@ impl Profile {
 
     /// The mean of the latest whole period.
     pub fn period_mean(&self) -> f64 {
-        let sum: f64 = self.latest.iter().map(|mean| f64::from(*mean)).sum();
-        self.origin + sum / self.latest.len().max(1) as f64
+        self.origin + self.latest.iter().sum::<f64>() / self.latest.len().max(1) as f64
     }
 
     /// The level moved for good: a period begins anew, as one that spans two levels looks like a
@@ -147,14 +147,14 @@ impl Profile {
     fn close(&mut self, shape: Shape, next: i64, noise: f64) {
         if self.latest.len() != shape.parts {
             let (part, sum, count) = (self.part, self.sum, self.count);
-            let latest = vec![0.0; shape.parts];
+            let latest = Shorts::zeros(shape.parts);
             *self = Profile { part, sum, count, latest, ..Profile::default() };
         }
         let (ended, count) = (self.part, self.count);
         let mean = self.sum / f64::from(count.max(1));
         if self.seen == 0 {
             self.origin = mean;
-            self.latest.fill(0.0);
+            self.latest = Shorts::zeros(shape.parts);
         }
         (self.part, self.sum, self.count) = (next, 0.0, 0);
         if count > 0 {
@@ -171,22 +171,19 @@ impl Profile {
         let level = self.period_mean();
         for part in next - missing.max(0)..next {
             let index = part.rem_euclid(shape.parts as i64) as usize;
-            self.latest[index] = single(level - self.origin + self.curve_at(index));
+            self.latest.set(index, bounded(level - self.origin + self.curve.get(index)));
         }
-    }
-
-    fn curve_at(&self, index: usize) -> f64 {
-        self.curve.get(index).map_or(0.0, |deviation| f64::from(*deviation))
     }
 
     fn take(&mut self, shape: Shape, part: i64, mean: f64, noise: f64) {
         let at = |part: i64| part.rem_euclid(shape.parts as i64) as usize;
         let (index, earlier) = (at(part), at(part - shape.lag as i64));
         if !self.curve.is_empty() && self.seen as usize >= shape.lag {
-            let difference = mean - self.origin - f64::from(self.latest[earlier]);
-            self.judge(shape, difference, self.curve_at(index) - self.curve_at(earlier), noise);
+            let difference = mean - self.origin - self.latest.get(earlier);
+            let foreseen = self.curve.get(index) - self.curve.get(earlier);
+            self.judge(shape, difference, foreseen, noise);
         }
-        self.latest[index] = single(mean - self.origin);
+        self.latest.set(index, bounded(mean - self.origin));
         self.seen = self.seen.saturating_add(1);
         if (self.seen as usize).is_multiple_of(shape.parts) {
             self.learn_period(shape, noise);
@@ -212,13 +209,14 @@ impl Profile {
     /// Averages the harmonics of the latest period into those of all, and draws the curve anew.
     fn learn_period(&mut self, shape: Shape, noise: f64) {
         let count = shape.parts / HARMONICS_SHARE;
-        self.harmonics.resize(count, Harmonic::default());
+        if self.harmonics.is_empty() {
+            self.harmonics = vec![Harmonic::default(); count].into();
+        }
         self.periods = self.periods.saturating_add(1);
         let memory = f64::from(self.periods).min(shape.memory_periods);
-        let level = self.period_mean() - self.origin;
-        for order in 1..=count {
-            let (cosine, sine) = transform(&self.latest, level, order);
-            let harmonic = &mut self.harmonics[order - 1];
+        self.center();
+        let transformed = transform(&self.latest, count);
+        for (harmonic, (cosine, sine)) in self.harmonics.iter_mut().zip(transformed) {
             let (off_cosine, off_sine) =
                 (cosine - f64::from(harmonic.cosine), sine - f64::from(harmonic.sine));
             harmonic.cosine += single(off_cosine / memory);
@@ -234,11 +232,20 @@ impl Profile {
         self.draw(shape, 2.0 * noise / shape.parts as f64, memory);
     }
 
+    /// Counts the means from their own mean: however a signal grows, they stay small.
+    fn center(&mut self) {
+        let mean = self.period_mean();
+        let by = self.origin - mean;
+        let centered: Vec<f64> = self.latest.iter().map(|earlier| earlier + by).collect();
+        self.latest = Shorts::of(&centered);
+        self.origin = mean;
+    }
+
     /// The curve from the harmonics, each pooled towards nothing by its noise.
     fn draw(&mut self, shape: Shape, white: f64, periods: f64) {
         let count = self.harmonics.len();
         let universal = (count as f64).ln();
-        self.curve = vec![0.0; shape.parts];
+        let mut kept: Vec<(f64, f64)> = Vec::with_capacity(count);
         for order in 1..=count {
             // The scatter of a single harmonic over a few periods is known badly: an octave's is
             // better.
@@ -248,35 +255,53 @@ impl Profile {
             let harmonic = self.harmonics[order - 1];
             let (cosine, sine) = (f64::from(harmonic.cosine), f64::from(harmonic.sine));
             let power = f64::midpoint(cosine * cosine, sine * sine);
-            let kept = 1.0 - universal * noise / power.max(f64::MIN_POSITIVE);
-            if kept <= 0.0 {
-                continue;
-            }
-            for (index, deviation) in self.curve.iter_mut().enumerate() {
-                let angle = TAU * (order * index % shape.parts) as f64 / shape.parts as f64;
-                *deviation += single(kept * (cosine * angle.cos() + sine * angle.sin()));
-            }
+            let share = (1.0 - universal * noise / power.max(f64::MIN_POSITIVE)).max(0.0);
+            kept.push((share * cosine, share * sine));
+        }
+        let deviation =
+            |(waves, (cosine, sine)): (Waves, &(f64, f64))| waves.0 * cosine + waves.1 * sine;
+        let curve: Vec<f64> = (0..shape.parts)
+            .map(|index| waves(index, shape.parts).zip(&kept).map(deviation).sum())
+            .collect();
+        self.curve = Shorts::of(&curve);
+    }
+}
+
+/// Finite, and its square too.
+fn bounded(number: f64) -> f64 {
+    number.clamp(-SINGLE_MAX, SINGLE_MAX)
+}
+
+/// The same in single precision.
+fn single(number: f64) -> f32 {
+    bounded(number) as f32
+}
+
+/// Cosine and sine of one harmonic at one part.
+type Waves = (f64, f64);
+
+/// The waves of the harmonics, from the first on, at one part of a period: each is the one before,
+/// turned by as much as the first.
+fn waves(index: usize, parts: usize) -> impl Iterator<Item = Waves> {
+    let (sine, cosine) = (TAU * index as f64 / parts as f64).sin_cos();
+    let turn = move |wave: &Waves| {
+        Some((wave.0 * cosine - wave.1 * sine, wave.1 * cosine + wave.0 * sine))
+    };
+    std::iter::successors(Some((cosine, sine)), turn)
+}
+
+/// The coefficients of so many harmonics of a period's means, whose own mean is zero.
+fn transform(means: &Shorts, count: usize) -> Vec<(f64, f64)> {
+    let parts = means.len();
+    let scale = 2.0 / parts as f64;
+    let mut coefficients = vec![(0.0, 0.0); count];
+    for (index, mean) in means.iter().enumerate() {
+        for (coefficient, wave) in coefficients.iter_mut().zip(waves(index, parts)) {
+            coefficient.0 += scale * mean * wave.0;
+            coefficient.1 += scale * mean * wave.1;
         }
     }
-}
-
-/// In single precision, and finite.
-fn single(number: f64) -> f32 {
-    number.clamp(-SINGLE_MAX, SINGLE_MAX) as f32
-}
-
-/// The coefficients of one harmonic of a period's means.
-fn transform(means: &[f32], level: f64, order: usize) -> (f64, f64) {
-    let parts = means.len();
-    let (mut cosine, mut sine) = (0.0, 0.0);
-    for (index, mean) in means.iter().enumerate() {
-        let angle = TAU * (order * index % parts) as f64 / parts as f64;
-        let deviation = f64::from(*mean) - level;
-        cosine += deviation * angle.cos();
-        sine += deviation * angle.sin();
-    }
-    let scale = 2.0 / parts as f64;
-    (cosine * scale, sine * scale)
+    coefficients
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use statrs::{
 /// samples is large.
 const BINS_PER_OCTAVE: f64 = 4.0;
 
-/// Occupied bins at most: 24 octaves. Beyond, the smallest sizes share a bin: they decide nothing.
-const BINS_MAX: usize = 96;
+/// Occupied bins at most: twelve octaves. Beyond, the smallest sizes share a bin: they decide
+/// nothing.
+const BINS_MAX: usize = 48;
 
 /// Bins for which room is made at once.
 const BINS_MORE: usize = 8;
@@ -41,12 +42,50 @@ pub const SCALE_MIN: f64 = 1e-150;
 /// Sizes with counts that fade.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Logarithmic bins, in order; only occupied ones.
-    bins: Vec<i16>,
-    /// What is in them.
-    counts: Vec<u32>,
+    /// Logarithmic bins with their counts, in order; only occupied ones.
+    bins: Vec<Bin>,
     /// Zeros have no bin.
     zeros: u32,
+}
+
+/// A logarithmic bin and its count, in four bytes: the bin in the upper twelve bits, the count in
+/// the lower twenty, of which the longest memory of moves needs nineteen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(i16, u32)", from = "(i16, u32)")]
+struct Bin(u32);
+
+impl Bin {
+    const COUNT_BITS: u32 = 20;
+    const COUNT_MAX: u32 = (1 << Bin::COUNT_BITS) - 1;
+
+    fn new(place: i16, count: u32) -> Bin {
+        Bin((i32::from(place) << Bin::COUNT_BITS) as u32 | count.min(Bin::COUNT_MAX))
+    }
+
+    /// Which bin it is.
+    fn place(self) -> i16 {
+        (self.0 as i32 >> Bin::COUNT_BITS) as i16
+    }
+
+    fn count(self) -> u32 {
+        self.0 & Bin::COUNT_MAX
+    }
+
+    fn with_more(self, count: u32) -> Bin {
+        Bin::new(self.place(), self.count() + count)
+    }
+}
+
+impl From<Bin> for (i16, u32) {
+    fn from(bin: Bin) -> (i16, u32) {
+        (bin.place(), bin.count())
+    }
+}
+
+impl From<(i16, u32)> for Bin {
+    fn from((place, count): (i16, u32)) -> Bin {
+        Bin::new(place, count)
+    }
 }
 
 impl Histogram {
@@ -56,43 +95,41 @@ impl Histogram {
             self.zeros = self.zeros.saturating_add(1);
             return;
         }
-        let bin = bin_of(size);
-        match self.find(bin) {
-            Ok(index) => self.counts[index] = self.counts[index].saturating_add(1),
-            Err(index) => self.occupy(index, bin),
+        let place = bin_of(size);
+        match self.find(place) {
+            Ok(index) => self.bins[index] = self.bins[index].with_more(1),
+            Err(index) => self.occupy(index, place),
         }
     }
 
     /// Where a bin is, or else where it belongs. Around the middle no bin is empty, and there
     /// nearly all sizes are: their places follow from the middle one's.
-    fn find(&self, bin: i16) -> Result<usize, usize> {
+    fn find(&self, place: i16) -> Result<usize, usize> {
         let middle = self.bins.len() / 2;
-        let away = self.bins.get(middle).map_or(0, |other| isize::from(bin - other));
-        let place = middle.wrapping_add_signed(away);
-        if self.bins.get(place) == Some(&bin) {
-            return Ok(place);
+        let away = self.bins.get(middle).map_or(0, |bin| isize::from(place - bin.place()));
+        let guess = middle.wrapping_add_signed(away);
+        if self.bins.get(guess).is_some_and(|bin| bin.place() == place) {
+            return Ok(guess);
         }
-        self.bins.binary_search(&bin)
+        self.bins.binary_search_by_key(&place, |bin| bin.place())
     }
 
     /// One more bin, of which one is counted.
-    fn occupy(&mut self, index: usize, bin: i16) {
+    fn occupy(&mut self, index: usize, place: i16) {
+        if self.bins.len() >= BINS_MAX {
+            if index == 0 {
+                self.bins[0] = self.bins[0].with_more(1);
+                return;
+            }
+            let smallest = self.bins.remove(0);
+            self.bins[0] = self.bins[0].with_more(smallest.count());
+            self.bins.insert(index - 1, Bin::new(place, 1));
+            return;
+        }
         if self.bins.len() == self.bins.capacity() {
             self.bins.reserve_exact(BINS_MORE);
-            self.counts.reserve_exact(BINS_MORE);
         }
-        self.bins.insert(index, bin);
-        self.counts.insert(index, 1);
-        if self.bins.len() > BINS_MAX {
-            self.bins.remove(0);
-            let smallest = self.counts.remove(0);
-            self.counts[0] = self.counts[0].saturating_add(smallest);
-        }
-    }
-
-    /// Bins with their counts, in order.
-    fn piles(&self) -> impl DoubleEndedIterator<Item = (i16, u32)> {
-        self.bins.iter().copied().zip(self.counts.iter().copied())
+        self.bins.insert(index, Bin::new(place, 1));
     }
 
     /// Halves all counts once there are more than twice `memory`: between one and two memories'
@@ -104,13 +141,15 @@ impl Histogram {
         }
         self.zeros = self.zeros.div_ceil(2);
         // A single one would stay for ever: it goes.
-        let halves = self.piles().filter(|(_, count)| *count > 1);
-        (self.bins, self.counts) = halves.map(|(bin, count)| (bin, count.div_ceil(2))).unzip();
+        self.bins.retain(|bin| bin.count() > 1);
+        for bin in &mut self.bins {
+            *bin = Bin::new(bin.place(), bin.count().div_ceil(2));
+        }
     }
 
     /// How many samples count.
     pub fn weight(&self) -> f64 {
-        let sized: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
+        let sized: u64 = self.bins.iter().map(|bin| u64::from(bin.count())).sum();
         (sized + u64::from(self.zeros)) as f64
     }
 
@@ -124,14 +163,14 @@ impl Histogram {
             let ratio = (past / size).min(1.0);
             ratio * ratio
         };
-        let seen = self.piles().map(|(bin, count)| f64::from(count) * share(upper(bin)));
+        let seen = self.bins.iter().map(|bin| f64::from(bin.count()) * share(upper(bin.place())));
         ((seen.sum::<f64>() + share(unit)) / (self.weight() + 1.0)).min(1.0)
     }
 
     /// The size whose `tail` is `chance`, by bisection; never below half a unit.
     fn size_at(&self, chance: f64, unit: f64) -> f64 {
         let unit = unit.max(SCALE_MIN);
-        let largest = self.bins.last().map_or(unit, |bin| upper(*bin)).max(unit);
+        let largest = self.bins.last().map_or(unit, |bin| upper(bin.place())).max(unit);
         // At this size even a history of nothing but the largest has the chance.
         let (mut low, mut high) =
             ((unit / 2.0).log2(), (largest / chance.sqrt()).log2().min(SIZE_LOG2_MAX));
@@ -191,8 +230,11 @@ impl StudentT {
     /// With n samples the scale is known as well as from `n ν / (ν + 3)` normal ones (Fisher
     /// information of a t's log-scale).
     pub fn fit(histogram: &Histogram, scale_min: f64) -> StudentT {
-        let sizes: Vec<(f64, f64)> =
-            histogram.piles().map(|(bin, count)| (middle(bin), f64::from(count))).collect();
+        let sizes: Vec<(f64, f64)> = histogram
+            .bins
+            .iter()
+            .map(|bin| (middle(bin.place()), f64::from(bin.count())))
+            .collect();
         let weight: f64 = sizes.iter().map(|size| size.1).sum();
         if weight < 1.0 {
             return StudentT { scale: scale_min.max(SCALE_MIN), freedom: 2.0, scale_freedom: 1.0 };
@@ -419,6 +461,6 @@ mod tests {
         histogram.limit(180);
         // The largest pile and the merged smallest are halved, the lone ones are gone.
         assert_eq!(histogram.bins.len(), 2, "{histogram:?}");
-        assert_eq!(histogram.weight(), 93.0 + 50.0, "{histogram:?}");
+        assert_eq!(histogram.weight(), 117.0 + 50.0, "{histogram:?}");
     }
 }

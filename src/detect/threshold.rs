@@ -13,6 +13,9 @@ const BLOCK_SAMPLES: u64 = 64;
 /// of history stays covered in bounded memory.
 const BLOCKS_MAX: usize = 128;
 
+/// Maxima for which room is made at once.
+const BLOCKS_MORE: usize = 16;
+
 /// History speaks from this number of blocks on. With fewer, a quarter of them is no tail.
 const BLOCKS_MIN: usize = 32;
 
@@ -60,28 +63,32 @@ pub fn theory(per_sample: f64) -> f64 {
     threshold
 }
 
-/// The maximum of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "i32", from = "i32")]
-struct Maximum {
-    /// In hundredths, rounded up: all the precision that a tail has, in a state that is stored with
-    /// every batch.
-    hundredths: i32,
-    /// An alarm ended the block: it would have gone further, nobody knows how far.
-    censored: bool,
-}
+/// The maximum of a block, in hundredths, rounded up: all the precision that a tail has, in a state
+/// that is stored with every batch. The censored ones are negative, from minus one on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Maximum(i32);
 
-// Negative numbers are the censored ones.
-impl From<Maximum> for i32 {
-    fn from(maximum: Maximum) -> i32 {
-        if maximum.censored { -1 - maximum.hundredths } else { maximum.hundredths }
+impl Maximum {
+    fn new(hundredths: i32, censored: bool) -> Maximum {
+        Maximum(if censored { -1 - hundredths } else { hundredths })
     }
-}
 
-impl From<i32> for Maximum {
-    fn from(number: i32) -> Maximum {
-        let censored = number < 0;
-        Maximum { hundredths: if censored { -1 - number } else { number }, censored }
+    fn hundredths(self) -> i32 {
+        if self.is_censored() { -1 - self.0 } else { self.0 }
+    }
+
+    /// An alarm ended the block: it would have gone further, nobody knows how far.
+    fn is_censored(self) -> bool {
+        self.0 < 0
+    }
+
+    /// By size, and the censored one of two.
+    fn rank(self) -> (i32, bool) {
+        (self.hundredths(), self.is_censored())
+    }
+
+    fn value(self) -> f64 {
+        f64::from(self.hundredths()) / HUNDREDTHS
     }
 }
 
@@ -124,11 +131,16 @@ impl History {
     }
 
     fn close(&mut self, censored: bool) {
-        self.maxima.push(Maximum { hundredths: self.pending_maximum, censored });
+        if self.maxima.len() == self.maxima.capacity() {
+            self.maxima.reserve_exact(BLOCKS_MORE);
+        }
+        self.maxima.push(Maximum::new(self.pending_maximum, censored));
         self.pending_samples = 0;
         self.pending_maximum = 0;
         if self.maxima.len() == BLOCKS_MAX {
-            self.maxima = self.maxima.chunks(2).map(|pair| pair[0].max(pair[1])).collect();
+            let pairs = self.maxima.chunks(2);
+            let larger = pairs.filter_map(|pair| pair.iter().copied().max_by_key(|one| one.rank()));
+            self.maxima = larger.collect();
             self.block_samples *= 2;
         }
     }
@@ -161,18 +173,17 @@ impl History {
         }
         let block_chance = -(-bounded(per_sample) * self.block_samples as f64).exp_m1();
         let mut sorted = self.maxima.clone();
-        sorted.sort_unstable();
-        let value = |maximum: &Maximum| f64::from(maximum.hundredths) / HUNDREDTHS;
+        sorted.sort_unstable_by_key(|maximum| maximum.rank());
         if block_chance >= TAIL_SHARE {
             // Within the data: no tail needed.
             let index = ((1.0 - block_chance) * sorted.len() as f64) as usize;
-            return sorted.get(index.min(sorted.len() - 1)).map(value);
+            return sorted.get(index.min(sorted.len() - 1)).map(|maximum| maximum.value());
         }
         let tail_from = sorted.len() - (TAIL_SHARE * sorted.len() as f64) as usize;
-        let over = value(&sorted[tail_from - 1]);
+        let over = sorted[tail_from - 1].value();
         let tail = &sorted[tail_from..];
-        let excesses = tail.iter().map(|maximum| value(maximum) - over);
-        let finished = tail.iter().filter(|maximum| !maximum.censored).count();
+        let excesses = tail.iter().map(|maximum| maximum.value() - over);
+        let finished = tail.iter().filter(|maximum| !maximum.is_censored()).count();
         let count = finished as f64 + PRIOR_EXCESSES;
         let sum = excesses.sum::<f64>() + PRIOR_EXCESSES;
         Some(over + sum * ((TAIL_SHARE / block_chance).powf(1.0 / count) - 1.0))
@@ -269,6 +280,6 @@ mod tests {
         }
         assert!(history.blocks() < BLOCKS_MAX);
         assert!(history.block_samples > BLOCK_SAMPLES);
-        assert!(history.maxima.iter().any(|maximum| maximum.hundredths == 5_000));
+        assert!(history.maxima.iter().any(|maximum| maximum.hundredths() == 5_000));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The present shape of `State`. How an older one is taken on is `upgrade`'s.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

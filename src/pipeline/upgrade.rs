@@ -1,17 +1,21 @@
 //! A stored state becomes the present one. Detectors change more often than everything else, and
 //! one that cannot be understood must cost its own learning and nothing more: not the other
-//! signals', not the open incidents, not the start.
+//! signals', not the open incidents, not the start. How one is read that the version before wrote is
+//! `detect::upgrade`'s.
 
-use serde::de::Error as _;
+use serde::{Deserialize, de::Error as _};
 use serde_json::{Error, Value};
 
 use crate::{
-    detect::Detector,
+    detect::{self, Detector},
     pipeline::{STATE_VERSION, State, Subject, state::WatchedSignal},
 };
 
 /// The oldest version that can be taken on.
 pub const STATE_VERSION_OLDEST: u32 = 2;
+
+/// The version with which the tally begins.
+const TALLY_VERSION: u32 = 3;
 
 /// A state that was read, and what of it could not be.
 #[derive(Clone, Debug)]
@@ -41,27 +45,36 @@ impl State {
         let mut state: State = serde_json::from_value(stored)?;
         let mut unlearned = Vec::new();
         for (signal, stored) in signals {
-            let watched = match serde_json::from_value::<WatchedSignal>(stored.clone()) {
-                Ok(watched) => Some(watched),
-                Err(_) => {
+            let watched =
+                as_it_is(&stored).or_else(|| with_older_detector(&stored)).or_else(|| {
                     unlearned.push(signal.clone());
                     without_detector(stored)
-                }
-            };
+                });
             // Of a signal that has not even a name and a source nothing is left to keep.
             if let Some(watched) = watched {
                 state.signals.insert(signal.into(), watched);
             }
         }
-        if version < STATE_VERSION {
+        if version < TALLY_VERSION {
             for watch in &mut state.watches {
-                // The tally begins with this version.
                 watch.tallied = watch.incident.notifications.len();
             }
         }
         keep_away(&mut state, &unlearned);
         Ok(Restored { state, unlearned })
     }
+}
+
+fn as_it_is(stored: &Value) -> Option<WatchedSignal> {
+    WatchedSignal::deserialize(stored).ok()
+}
+
+/// A signal with a detector of the version before.
+fn with_older_detector(stored: &Value) -> Option<WatchedSignal> {
+    let mut stored = stored.clone();
+    let detector = stored.get_mut("detector")?;
+    *detector = detect::upgrade::from_third_version(detector.take())?;
+    as_it_is(&stored)
 }
 
 /// A signal with a detector that has seen nothing.
