@@ -140,12 +140,26 @@ pub struct Expectation {
     at_s: f64,
     /// By how much the scatter is wider than the fitted one: the level's own uncertainty, and gaps.
     widening: f64,
-    /// What the previous deviation still counts for.
-    persistence: f64,
+    /// The latest sample's deviation from its level, and the value that follows from it unless the
+    /// signal stands still. That is learned on even if it does, for the day when it comes to life.
+    deviation: f64,
+    scattering: f64,
     /// The signal stands still.
     still: bool,
     /// The previous sample is one interval away.
     adjacent: bool,
+}
+
+/// A value, held against what was expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observed {
+    /// As it is.
+    pub value: f64,
+    /// Its innovation, as a standard normal one.
+    pub innovation: f64,
+    /// Its innovation in the scatter as it is fitted, and the same without skewness.
+    narrow: f64,
+    symmetric: f64,
 }
 
 impl Default for Baseline {
@@ -249,6 +263,8 @@ impl Baseline {
         let steps = self.last.map_or(1.0, |last| intervals_between(last.at_s, at_s, interval_s));
         let adjacent = steps == 1.0;
         let times = self.season.at(at_s, interval_s);
+        let deviation = self.last_deviation();
+        let level = self.level.now() + times.sum();
         if self.still > STILL_SHARE {
             let last = self.last.map_or_else(|| self.level.now(), |last| last.value);
             return Expectation {
@@ -259,7 +275,8 @@ impl Baseline {
                 times,
                 at_s,
                 widening: 1.0,
-                persistence: 1.0,
+                deviation,
+                scattering: level + self.persistence * deviation,
                 still: true,
                 adjacent,
             };
@@ -273,17 +290,17 @@ impl Baseline {
             widening *= (1.0 - persistence * persistence) / narrow;
         }
         let widening = widening.sqrt() * self.season.scatter_at(at_s);
-        let season = times.sum();
-        let level = self.level.now() + season;
+        let scattering = level + persistence * deviation;
         Expectation {
-            value: level + persistence * self.last_deviation(),
+            value: scattering,
             band: self.edge * widening,
             level,
-            season,
+            season: times.sum(),
             times,
             at_s,
             widening,
-            persistence,
+            deviation,
+            scattering,
             still: false,
             adjacent,
         }
@@ -294,14 +311,16 @@ impl Baseline {
         self.last.map_or(0.0, |last| last.value - last.season - self.level.now())
     }
 
-    /// The innovation of `value`, as a standard normal one.
-    pub fn standardise(&self, expected: &Expectation, value: f64) -> f64 {
-        let innovation = value - expected.value;
-        if expected.still {
-            self.stillness().standardise(innovation)
+    /// Holds a value against what was expected.
+    pub fn observe(&self, expected: &Expectation, value: f64) -> Observed {
+        let narrow = (value - expected.scattering) / expected.widening;
+        let symmetric = self.symmetric(narrow);
+        let innovation = if expected.still {
+            self.stillness().standardise(value - expected.value)
         } else {
-            self.fitted.standardise(self.symmetric(innovation / expected.widening))
-        }
+            self.fitted.standardise(symmetric)
+        };
+        Observed { value, innovation, narrow, symmetric }
     }
 
     /// An innovation as it would be without skewness (Wilson and Hilferty, "The distribution of
@@ -347,10 +366,11 @@ impl Baseline {
     pub fn learn(
         &mut self,
         expected: &Expectation,
+        observed: &Observed,
         interval_s: f64,
-        value: f64,
         follow: bool,
     ) -> bool {
+        let value = observed.value;
         self.note_decimals(value);
         self.samples += 1;
         self.noise_samples += 1.0;
@@ -359,21 +379,18 @@ impl Baseline {
         let memory = self.noise_samples.min(f64::from(NOISE_MEMORY));
         let share = 1.0 / memory;
         self.still += (f64::from(u8::from(value == before)) - self.still) * share;
-        let deviation = self.last_deviation();
         let season = expected.times.sum();
         let now = value - season - self.level.now();
-        let innovation = now - expected.persistence_of_noise(self) * deviation;
-        let narrow = innovation / expected.widening;
         if self.level.is_settled() {
-            self.learn_skewness(narrow, share);
+            self.learn_skewness(observed.narrow, share);
         }
-        let size = self.countable(self.symmetric(narrow));
+        let size = self.countable(observed.symmetric);
         self.noise.add(size);
         // Deviations from the level count up to here.
         let unexplained = 1.0 - self.persistence * self.persistence;
         let reach = CLIP_SCALES * self.fitted.scale / unexplained.sqrt();
         if expected.adjacent {
-            self.learn_persistence(deviation, now, reach, share);
+            self.learn_persistence(expected.deviation, now, reach, share);
         }
         let wide = size.max(self.scale_min()) * expected.widening;
         let clipped = |most: f64| value - (now.abs() - most).max(0.0).copysign(now);
@@ -548,14 +565,6 @@ pub struct Scatter {
     pub sigma: f64,
     /// The autocorrelation.
     pub persistence: f64,
-}
-
-impl Expectation {
-    /// The autocorrelation of the signal's noise at this sample. A still signal's prediction does
-    /// not use it, yet it is learned on, for the day when the signal comes to life.
-    fn persistence_of_noise(&self, baseline: &Baseline) -> f64 {
-        if self.still { baseline.persistence } else { self.persistence }
-    }
 }
 
 fn unix_s(at: Time) -> f64 {

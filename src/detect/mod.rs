@@ -42,7 +42,7 @@ mod noise;
 #[cfg(test)]
 mod tests;
 
-use baseline::{Baseline, Expectation, WARM_UP_SAMPLES};
+use baseline::{Baseline, Expectation, Observed, WARM_UP_SAMPLES};
 use focus::{Best, Focus};
 use open::Open;
 use threshold::History;
@@ -155,13 +155,14 @@ impl Detector {
         }
         let limit = self.limit(settings.false_alarms_per_sample);
         let expected = self.baseline.expect(at, settings.interval_s);
-        let innovation = self.baseline.standardise(&expected, value);
+        let observed = self.baseline.observe(&expected, value);
+        let innovation = observed.innovation;
         self.remember(at, value, expected.season, innovation);
         self.up.push(innovation, at, expected.level);
         self.down.push(-innovation, at, expected.level);
         let mut verdict = self.verdict(&expected, limit);
         if self.open.is_none() {
-            self.step_quiet(settings, signal, &expected, at, value, &mut verdict);
+            self.step_quiet(settings, signal, &expected, at, &observed, &mut verdict);
         } else if let Some(open) = self.open.take() {
             self.step_open(settings, open, at, value, &mut verdict);
         }
@@ -195,7 +196,7 @@ impl Detector {
         signal: &str,
         expected: &Expectation,
         at: Time,
-        value: f64,
+        observed: &Observed,
         verdict: &mut Verdict,
     ) {
         let (score, direction) = self.strongest(settings.direction);
@@ -207,7 +208,7 @@ impl Detector {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
             let follow = significant || !suspicious || !self.is_settled();
-            let relearned = self.baseline.learn(expected, settings.interval_s, value, follow);
+            let relearned = self.baseline.learn(expected, observed, settings.interval_s, follow);
             if relearned || self.baseline.samples() == COLD_SAMPLES {
                 // The season or the scatter is known only now: what was extreme without it says
                 // nothing any more.
@@ -227,7 +228,7 @@ impl Detector {
         };
         // What was learned since the onset is unlearned.
         self.baseline.unlearn(change.onset, settings.interval_s, level);
-        self.baseline.pass(at, settings.interval_s, value);
+        self.baseline.pass(at, settings.interval_s, observed.value);
         self.raise(change, verdict);
     }
 
