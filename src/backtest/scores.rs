@@ -25,8 +25,8 @@ use crate::{
     values::{Name, Values},
 };
 
-/// A change has become the new normal when it has stood for so many samples: enough for their mean
-/// to be a level, and few enough to see the next change soon.
+/// A change has become the new normal when it has stood for so many samples, enough for their mean
+/// to be a level, and when it is told whether it is a ramp.
 const ACCEPTED_SAMPLES: u32 = 12;
 
 /// An earlier alarm takes from the novelty of a later one, and fades with this time constant in
@@ -75,7 +75,7 @@ impl Watch {
             verdict.anomaly = THRESHOLD + (1.0 - THRESHOLD) * self.novelty(verdict.score);
         } else if self.detector.in_change().is_some() {
             self.stood += 1;
-            if self.stood >= ACCEPTED_SAMPLES {
+            if self.stood >= ACCEPTED_SAMPLES && self.detector.is_told() {
                 self.detector.rebase();
             }
         }
@@ -123,6 +123,7 @@ impl Scores {
                     score = verdict.anomaly;
                     let came_back = |change: &Change| change.kind == ChangeKind::Point;
                     self.changes.extend(verdict.change.map(|change| *change));
+                    self.changes.extend(verdict.ramp.map(|change| *change));
                     let returned = verdict.returned.map(|change| *change);
                     self.changes.extend(returned.filter(came_back));
                 } else {

@@ -211,6 +211,22 @@ impl Baseline {
         self.still > STILL_SHARE || self.level.is_settled()
     }
 
+    /// How often a signal that stands still ordinarily moves in one direction: each is as likely.
+    /// `None` for a signal that scatters.
+    pub fn move_chance(&self) -> Option<f64> {
+        let least = 1.0 / (self.samples as f64 + 1.0);
+        (self.still > STILL_SHARE).then(|| ((1.0 - self.still) / 2.0).max(least))
+    }
+
+    /// The shift of the level that shows as so many innovations of this mean: the first one shows
+    /// it whole, the later ones without what autocorrelation takes for granted. `None` for a signal
+    /// that stands still.
+    pub fn shift(&self, samples: f64, mean_innovation: f64) -> Option<f64> {
+        let shown = 1.0 + (samples - 1.0) * (1.0 - self.persistence);
+        let shift = self.sigma * mean_innovation * samples / shown;
+        (self.still <= STILL_SHARE).then_some(shift)
+    }
+
     /// Takes a sample of the warm-up.
     pub fn warm_up(&mut self, at: Time, value: f64) {
         debug_assert!(!self.is_warm());

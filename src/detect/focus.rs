@@ -99,6 +99,8 @@ pub struct Best<'a> {
     pub score: f64,
     /// The mean innovation since the onset: the size in standard deviations.
     pub size: f64,
+    /// Samples since the onset, the first of the new regime included.
+    pub samples: f64,
     /// Its onset. `None` when no change in this direction is better than none.
     pub onset: Option<&'a Onset>,
 }
@@ -197,11 +199,13 @@ impl Focus {
     /// The best onset stays a vertex of the hull, as the root of `m (1 + (m - 1) / n)` is concave
     /// in m.
     pub fn best_from(&self, level_error: f64) -> Best<'_> {
-        let mut best = Best { score: 0.0, size: 0.0, onset: None };
+        let mut best = Best { score: 0.0, size: 0.0, samples: 0.0, onset: None };
         for (point, onset) in self.points.iter().zip(&self.onsets) {
             let score = point.score(self.now, level_error);
             if score > best.score {
-                best = Best { score, size: point.slope_to(self.now), onset: Some(onset) };
+                let samples = self.now.samples - point.samples;
+                let size = point.slope_to(self.now);
+                best = Best { score, size, samples, onset: Some(onset) };
             }
         }
         best

@@ -12,8 +12,8 @@
 //! unless a change is open. An open change freezes the baseline at its onset until the signal
 //! returns or [`Detector::rebase`] accepts the new level.
 //!
-//! Every change is called a shift. A slow ramp is found (a shift is the best level fit to it) but
-//! not told from a shift: at the moment of an alarm the two are seldom distinguishable.
+//! A ramp is found as a shift, the best level fit to it; the samples after the alarm tell which it
+//! is (`ramp`).
 
 use std::collections::VecDeque;
 
@@ -30,6 +30,7 @@ pub mod focus;
 pub mod level;
 pub mod open;
 pub mod profile;
+pub mod ramp;
 pub mod season;
 pub mod shorts;
 pub mod spread;
@@ -45,6 +46,7 @@ mod tests;
 use baseline::{Baseline, Expectation, Observed, WARM_UP_SAMPLES};
 use focus::{Best, Focus};
 use open::Open;
+use ramp::Shape;
 use threshold::History;
 pub use verdict::{Origin, Settings, Verdict};
 
@@ -129,6 +131,14 @@ impl From<(Time, f64, f64, f32)> for Recent {
     }
 }
 
+/// A change that is to be raised.
+struct Alarm {
+    change: Change,
+    /// The level before it, as it was expected at the onset.
+    level: f64,
+    shape: Shape,
+}
+
 /// The threshold in force, kept until the budget or the history alters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Limit {
@@ -164,7 +174,7 @@ impl Detector {
         if self.open.is_none() {
             self.step_quiet(settings, signal, &expected, at, &observed, &mut verdict);
         } else if let Some(open) = self.open.take() {
-            self.step_open(settings, open, at, value, &mut verdict);
+            self.step_open(settings, open, at, (value, innovation), &mut verdict);
         }
         verdict.cold = self.blindness(settings, limit.threshold);
         verdict.samples = self.baseline.samples();
@@ -189,6 +199,11 @@ impl Detector {
         self.open.as_ref().map(|open| &open.change)
     }
 
+    /// It has been told whether the change that is open is a ramp; there may be none.
+    pub fn is_told(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.is_told())
+    }
+
     /// A sample while no change is open: alarm, or learn.
     fn step_quiet(
         &mut self,
@@ -204,7 +219,7 @@ impl Detector {
         verdict.anomaly = verdict.threshold.map_or(0.0, |threshold| anomaly(score, threshold));
         let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
         let alarm = self.alarm(settings, signal, at, direction, verdict);
-        let Some((change, level)) = alarm else {
+        let Some(Alarm { change, level, shape }) = alarm else {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
             let follow = significant || !suspicious || !self.is_settled();
@@ -229,7 +244,7 @@ impl Detector {
         // What was learned since the onset is unlearned.
         self.baseline.unlearn(change.onset, settings.interval_s, level);
         self.baseline.pass(at, settings.interval_s, observed.value);
-        self.raise(change, verdict);
+        self.raise(change, shape, verdict);
     }
 
     /// A sample while a change is open: has it returned, or turned into its opposite?
@@ -238,7 +253,7 @@ impl Detector {
         settings: &Settings,
         mut open: Box<Open>,
         at: Time,
-        value: f64,
+        (value, innovation): (f64, f64),
         verdict: &mut Verdict,
     ) {
         let ordinary = self.baseline.ordinary();
@@ -262,24 +277,27 @@ impl Detector {
             return;
         }
         let opposite = opposite(open.change.direction);
+        if open.is_now_a_ramp(-innovation * sign(opposite), settings.interval_s) {
+            verdict.ramp = Some(Box::new(open.change.clone()));
+        }
         let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
         if wanted && distance > ordinary.band {
             let score = self.best(opposite).score;
             let alarm = Verdict { score, ..verdict.clone() };
-            if let Some((change, _)) =
+            if let Some(Alarm { change, shape, .. }) =
                 self.alarm(settings, &open.change.signal, at, opposite, &alarm)
             {
                 verdict.score = score;
                 verdict.anomaly = anomaly(score, change.threshold);
-                self.raise(Change { before: open.change.before, ..change }, verdict);
+                self.raise(Change { before: open.change.before, ..change }, shape, verdict);
                 return;
             }
         }
         self.open = Some(open);
     }
 
-    /// The change that the verdict's score stands for, if it is one, and the level before it.
+    /// The change that the verdict's score stands for, if it is one.
     fn alarm(
         &self,
         settings: &Settings,
@@ -287,11 +305,18 @@ impl Detector {
         at: Time,
         direction: Direction,
         verdict: &Verdict,
-    ) -> Option<(Change, f64)> {
+    ) -> Option<Alarm> {
         let threshold = verdict.threshold.filter(|threshold| verdict.score > *threshold)?;
         let best = self.best(direction);
         let onset = best.onset?;
-        let after = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
+        let latest = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
+        // The latest alone would overstate a small change that took long to be seen.
+        let after = match self.baseline.shift(best.samples, best.size) {
+            Some(shift) if best.samples > RECENT_SAMPLES as f64 => {
+                onset.level + shift * sign(direction)
+            }
+            _ => latest,
+        };
         let size = (after - onset.level).abs();
         if settings.least_change(onset.level).is_some_and(|least| size < least) {
             return None;
@@ -311,7 +336,8 @@ impl Detector {
             score: verdict.score,
             threshold,
         };
-        Some((change, onset.level))
+        let shape = Shape::new(best.samples, best.size, self.baseline.move_chance());
+        Some(Alarm { level: onset.level, change, shape })
     }
 
     /// Right after a new normal the statistic shows how badly that is known, not what is extreme in
@@ -320,14 +346,14 @@ impl Detector {
         self.baseline.is_settled()
     }
 
-    fn raise(&mut self, change: Change, verdict: &mut Verdict) {
+    fn raise(&mut self, change: Change, shape: Shape, verdict: &mut Verdict) {
         if self.is_settled() {
             self.history.alarm(change.threshold);
             self.limit = None;
         }
         self.restart_test();
         verdict.change = Some(Box::new(change.clone()));
-        self.open = Some(Box::new(Open::new(change)));
+        self.open = Some(Box::new(Open::new(change, shape)));
     }
 
     /// The larger statistic of the directions that matter.
@@ -463,6 +489,7 @@ impl Detector {
             cold: None,
             change: None,
             returned: None,
+            ramp: None,
         }
     }
 
@@ -490,6 +517,7 @@ impl Detector {
             cold,
             change: None,
             returned: None,
+            ramp: None,
         }
     }
 

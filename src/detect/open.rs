@@ -1,9 +1,13 @@
-//! A change that has been raised and has not returned: when it does. Raises nothing itself.
+//! A change that has been raised and has not returned: when it does, and whether it is a ramp.
+//! Raises nothing itself.
 
 use serde::{Deserialize, Serialize};
 
-use super::baseline::Ordinary;
-use crate::incident::Change;
+use super::{baseline::Ordinary, ramp::Shape};
+use crate::{
+    incident::{Change, ChangeKind},
+    series::seconds,
+};
 
 /// A change has returned when its absence explains the latest samples better by this
 /// log-likelihood. A lasting change thus seems to return about once in e^10 = 22,000 samples (four
@@ -24,13 +28,59 @@ pub struct Open {
     return_log_odds: f64,
     /// The latest sample's distance from the old level.
     last: f64,
+    /// The mean distance from the old level since the onset, over so many samples; without the held
+    /// ones, which may belong to the old level again.
+    #[serde(default)]
+    shift: Mean,
+    #[serde(default)]
+    held: Mean,
+    /// Whether it is a ramp.
+    #[serde(default)]
+    shape: Shape,
+}
+
+/// A mean of so many samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Mean {
+    samples: f64,
+    mean: f64,
+}
+
+impl Mean {
+    fn add(&mut self, other: Mean) {
+        self.samples += other.samples;
+        if self.samples > 0.0 {
+            self.mean += (other.mean - self.mean) * other.samples / self.samples;
+        }
+    }
 }
 
 impl Open {
     /// A change that was raised at this sample.
-    pub fn new(change: Change) -> Open {
+    pub fn new(change: Change, shape: Shape) -> Open {
         let last = change.after - change.before;
-        Open { change, samples: 0, return_log_odds: 0.0, last }
+        let shift = Mean { samples: shape.samples(), mean: last };
+        Open { change, samples: 0, return_log_odds: 0.0, last, shift, held: Mean::default(), shape }
+    }
+
+    /// Takes the innovation of one more sample, positive in the change's direction. `true` when it
+    /// told that the change is a ramp, whose onset may be as early as the ramp's beginning.
+    pub fn is_now_a_ramp(&mut self, innovation: f64, interval_s: f64) -> bool {
+        self.shape.observe(innovation);
+        if self.change.kind == ChangeKind::Ramp || !self.shape.is_ramp() {
+            return false;
+        }
+        let length = seconds(self.shape.ramp_samples() * interval_s);
+        let change = &mut self.change;
+        change.kind = ChangeKind::Ramp;
+        let begun = change.detected_at.checked_sub_signed(length);
+        change.onset_low = change.onset_low.min(begun.unwrap_or(change.onset_low));
+        true
+    }
+
+    /// It has been told whether the change is a ramp or a shift.
+    pub fn is_told(&self) -> bool {
+        self.change.kind == ChangeKind::Ramp || self.shape.is_shift()
     }
 
     /// Takes one more sample. A signal that stands still has returned when it is in its band again.
@@ -43,7 +93,9 @@ impl Open {
         let in_band = distance.abs() <= ordinary.band;
         let Some(scatter) = ordinary.scatter else { return in_band };
         let sigmas = |size: f64| (size / scatter.sigma).clamp(-SIGMAS_MAX, SIGMAS_MAX);
-        let shift = self.change.after - self.change.before;
+        // The shift that raised the alarm is overstated, the more so the sooner it was seen: what
+        // came since puts it right.
+        let shift = self.shift.mean;
         // If the sample belongs to the new level, and if to the old one. The previous sample
         // belonged to the new level still, unless the evidence already says otherwise.
         let stayed = sigmas(distance - shift - scatter.persistence * (last - shift));
@@ -52,6 +104,10 @@ impl Open {
         let log_odds = self.return_log_odds + (stayed * stayed - returned * returned) / 2.0;
         // More than the threshold says nothing more.
         self.return_log_odds = log_odds.clamp(0.0, RETURN_LOG_ODDS);
+        self.held.add(Mean { samples: 1.0, mean: distance });
+        if self.return_log_odds == 0.0 {
+            self.shift.add(std::mem::take(&mut self.held));
+        }
         in_band && self.return_log_odds >= RETURN_LOG_ODDS
     }
 }

@@ -98,4 +98,6 @@ pub struct Verdict {
     /// An earlier alarm whose signal came back at this sample; a point if that took no more than
     /// two samples on a measured signal.
     pub returned: Option<Box<Change>>,
+    /// An earlier alarm, still open, that turned out to be a ramp at this sample.
+    pub ramp: Option<Box<Change>>,
 }

@@ -471,6 +471,7 @@ impl WatchedSignal {
             }
             step.changes.push(*change);
         }
+        step.changes.extend(verdict.ramp.map(|change| *change));
         if let Some(returned) = verdict.returned {
             self.suspect = None;
             if returned.kind == ChangeKind::Point {

@@ -23,7 +23,7 @@ use common::{
     oracle,
     statistics::{Bound, Figure},
     table::Table,
-    watch::{ARL_SILENT, Watch},
+    watch::{ARL_SILENT, Called, Watch},
 };
 
 /// The average run length of most figures, in samples.
@@ -106,6 +106,9 @@ fn main() {
     }
     if options.wants("long") {
         at_long_run_lengths(&options);
+    }
+    if options.wants("kinds") {
+        called(&options);
     }
     against_the_oracle(&options);
 }
@@ -242,6 +245,62 @@ fn at_long_run_lengths(options: &Options) {
         (case, figure, missed)
     });
     rows(&table, &["20000".to_owned(), ARL_LONG.to_string(), achieved], &measured, true);
+}
+
+/// What changes are called by the time that they have stood 40 times as long as it took to see
+/// them: a ramp is told from a shift by what follows the alarm.
+fn called(options: &Options) {
+    const STANDS: u64 = 40;
+    let cases = [
+        ("shift 0.5σ", Change::Shift(0.5)),
+        ("shift 1σ", Change::Shift(1.0)),
+        ("shift 2σ", Change::Shift(2.0)),
+        ("shift 4σ", Change::Shift(4.0)),
+        ("shift 8σ", Change::Shift(8.0)),
+        ("ramp 0.003σ", Change::Ramp(0.003)),
+        ("ramp 0.01σ", Change::Ramp(0.01)),
+        ("ramp 0.1σ", Change::Ramp(0.1)),
+        ("ramp 1σ", Change::Ramp(1.0)),
+    ];
+    let runs = options.runs(1_000, 20_000);
+    let columns = [
+        ("change", 11),
+        ("alarm", 14),
+        ("called ramp %", 13),
+        ("after samples", 14),
+        ("seen to return %", 0),
+    ];
+    let title = "What a change is called, after 6,000 samples at a nominal ARL of 5,000";
+    let table = Table::begin(title, &columns);
+    for (name, change) in cases {
+        let results = options.each(runs, |run| {
+            let source = Source::new(Noise::Normal, options.seed + run);
+            let mut watch = Watch::new(source, ARL_SILENT);
+            watch.quiet(6_000);
+            watch.set_arl(ARL);
+            let alarm = watch.until_alarm(DELAY_MAX, |sample| change.at(sample))?;
+            let wait = |sample| change.at(alarm + sample);
+            Some((alarm, watch.until_called(STANDS * alarm, wait)))
+        });
+        let found: Vec<(u64, Called)> = results.into_iter().flatten().collect();
+        let alarms: Vec<f64> = found.iter().map(|(alarm, _)| *alarm as f64).collect();
+        let ramps = found.iter().filter_map(|(_, called)| match called {
+            Called::Ramp(after) => Some(*after as f64),
+            _ => None,
+        });
+        let ramps: Vec<f64> = ramps.collect();
+        let share = |called: &dyn Fn(&Called) -> bool| {
+            let hits = found.iter().map(|(_, each)| f64::from(u8::from(called(each))) * 100.0);
+            Figure::mean(&hits.collect::<Vec<_>>()).text(1)
+        };
+        table.row([
+            name.to_owned(),
+            Figure::mean(&alarms).text(1),
+            share(&|called| matches!(called, Called::Ramp(_))),
+            Figure::mean(&ramps).text(1),
+            share(&|called| matches!(called, Called::Returned)),
+        ]);
+    }
 }
 
 fn against_the_oracle(options: &Options) {

@@ -9,6 +9,7 @@
 //! shares no code with the detector.
 
 use super::{
+    calibration,
     command_line::Options,
     noise::{COUNT_SIZE, Noise, Source},
     statistics::Figure,
@@ -28,9 +29,6 @@ const SEASONAL_MEAN_MIN: f64 = 10.0;
 
 /// Quiet samples before a shift: a test that knows everything needs no more.
 const QUIET_SAMPLES: u64 = 500;
-
-/// Halvings in the search for a threshold, from 0 to 100: to 1e-7.
-const HALVINGS: usize = 30;
 
 /// The test of one run.
 #[derive(Clone, Debug)]
@@ -128,7 +126,7 @@ fn log_likelihood_ratio(noise: Noise, value: f64, mean: f64, size: f64) -> f64 {
 /// FOCuS upwards: the onsets that are best for some size, as the lower convex hull of the
 /// cumulative sums.
 #[derive(Clone, Debug, Default)]
-struct Hull {
+pub(crate) struct Hull {
     /// Samples before each onset, and their sum.
     onsets: Vec<(f64, f64)>,
     samples: f64,
@@ -136,7 +134,8 @@ struct Hull {
 }
 
 impl Hull {
-    fn step(&mut self, innovation: f64) -> f64 {
+    /// Takes one standardised innovation; the statistic is given back.
+    pub(crate) fn step(&mut self, innovation: f64) -> f64 {
         let now = (self.samples, self.sum);
         while let Some(last) = self.onsets.last() {
             let floor = match self.onsets.len() {
@@ -166,38 +165,15 @@ fn slope(from: (f64, f64), to: (f64, f64)) -> f64 {
 /// The threshold at which the test that knows this noise has the average run length `arl`, and the
 /// run length that it had there.
 pub(crate) fn threshold(options: &Options, noise: Noise, arl: f64, runs: u64) -> (f64, Figure) {
-    let most = (3.0 * arl) as u64;
-    // Records of the statistic's maximum hold the wait for every threshold at once.
-    let records: Vec<Vec<(f64, u64)>> = options.each(runs, |run| {
+    calibration::threshold(options, arl, runs, |run| {
         let mut source = Source::new(noise, options.seed + 2_000_000 + run);
         let mut oracle = Oracle::new(noise);
-        let (mut records, mut highest, mut seen) = (Vec::new(), 0.0, 0);
-        while seen < most {
-            let Some(statistic) = oracle.watch(&mut source, 0.0) else { continue };
-            seen += 1;
-            if statistic > highest {
-                highest = statistic;
-                records.push((statistic, seen));
+        move || loop {
+            if let Some(statistic) = oracle.watch(&mut source, 0.0) {
+                return statistic;
             }
         }
-        records
-    });
-    let run_length = |threshold: f64| {
-        let wait = |records: &Vec<(f64, u64)>| {
-            records.iter().find(|(statistic, _)| *statistic > threshold).map(|(_, seen)| *seen)
-        };
-        Figure::run_length(&records.iter().map(wait).collect::<Vec<_>>(), most)
-    };
-    let (mut low, mut high) = (0.0, 100.0);
-    for _ in 0..HALVINGS {
-        let middle = (low + high) / 2.0;
-        if run_length(middle).value < arl {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    (high, run_length(high))
+    })
 }
 
 /// The mean delay of the test that knows this noise, at a threshold.

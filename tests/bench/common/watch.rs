@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta};
 use headwater::{
-    detect::{Detector, Settings},
+    detect::{Detector, Settings, Verdict},
     series::Time,
 };
 
@@ -32,6 +32,17 @@ pub(crate) fn time(slot: u64) -> Time {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
+/// What became of a change after its alarm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Called {
+    /// A ramp, after so many more samples.
+    Ramp(u64),
+    /// It was taken to have returned.
+    Returned,
+    /// A shift.
+    Shift,
+}
+
 /// A detector that watches a noise. A copy goes on by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
@@ -53,11 +64,30 @@ impl Watch {
         self.settings = settings(arl);
     }
 
-    /// Takes the next slot; `None` if it has no sample, else whether it raised an alarm.
-    fn step(&mut self, shift: f64) -> Option<bool> {
+    /// Takes the next slot; `None` if it has no sample.
+    fn judge(&mut self, shift: f64) -> Option<Verdict> {
         let at = time(self.source.slot());
         let value = self.source.sample(shift)?;
-        Some(self.detector.step(&self.settings, SIGNAL, at, value).change.is_some())
+        Some(self.detector.step(&self.settings, SIGNAL, at, value))
+    }
+
+    /// The same; whether the sample raised an alarm.
+    fn step(&mut self, shift: f64) -> Option<bool> {
+        self.judge(shift).map(|verdict| verdict.change.is_some())
+    }
+
+    /// Goes on after an alarm for so many slots at most.
+    pub(crate) fn until_called(&mut self, most: u64, shift: impl Fn(u64) -> f64) -> Called {
+        for sample in 1..=most {
+            let Some(verdict) = self.judge(shift(sample)) else { continue };
+            if verdict.ramp.is_some() {
+                return Called::Ramp(sample);
+            }
+            if verdict.returned.is_some() {
+                return Called::Returned;
+            }
+        }
+        Called::Shift
     }
 
     /// Watches so many quiet samples. False alarms among them are accepted as the new normal, as a
