@@ -342,12 +342,18 @@ impl Baseline {
     /// An innovation as it would be without skewness (Wilson and Hilferty, "The distribution of
     /// chi-square", PNAS 17, 1931, in the standardised form of Pearson's type III): counts and
     /// latencies reach further up than down.
+    ///
+    /// On its short side that distribution ends. What lies beyond, the fit says, cannot be; so it
+    /// counts at least for what it would without the fit. (For the end of the support itself an
+    /// outlier of any size would be an ordinary value.)
     fn symmetric(&self, innovation: f64) -> f64 {
         if self.skewness == 0.0 {
             return innovation;
         }
-        let root = (1.0 + self.skewness / 2.0 * innovation / self.sigma).max(0.0).cbrt();
-        self.sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0)
+        let inside = 1.0 + self.skewness / 2.0 * innovation / self.sigma;
+        let root = inside.max(0.0).cbrt();
+        let symmetric = self.sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0);
+        if inside < 0.0 && symmetric.abs() < innovation.abs() { innovation } else { symmetric }
     }
 
     /// A log-likelihood ratio, for a scatter that is estimated.

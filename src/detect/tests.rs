@@ -138,6 +138,19 @@ fn shifts_are_seen_within_the_measured_delays_and_dated() {
 }
 
 #[test]
+fn leap_to_the_short_side_of_a_skewed_signal_is_seen_at_once() {
+    for side in [1.0, -1.0] {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        // An exponential distribution: nothing ordinary is on one side of its end.
+        let mut next = || side * (1.0 - random.random::<f64>()).ln();
+        let mut bench = Bench::new(settings(1e5));
+        bench.quiet(3_000, &mut next);
+        let change = bench.step(side * 40.0).change.expect("a leap of forty scales");
+        assert_eq!(change.onset, change.detected_at);
+    }
+}
+
+#[test]
 fn slow_ramp_is_seen() {
     let mut next = noise("normal", 5);
     let mut bench = Bench::new(settings(5_000.0));
