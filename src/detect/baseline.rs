@@ -56,6 +56,9 @@ const SKEWNESS_REACH: f64 = 4.0;
 const SKEWNESS_MAX: f64 = 2.0;
 const SKEWNESS_MIN: f64 = 0.025;
 
+/// Standardised innovations count up to here for their mean, lest one decide it.
+const MEAN_REACH: f64 = 4.0;
+
 /// For a season deviations count up to so many times what they count for the level.
 const SEASON_REACH: f64 = 8.0;
 
@@ -96,6 +99,14 @@ pub struct Baseline {
     cube: f64,
     cube_square: f64,
     skewness: f64,
+    /// Mean of what is held against the test, its mean square, and how much of the mean is removed.
+    /// States from before these were kept begin without.
+    #[serde(default)]
+    mean: f64,
+    #[serde(default)]
+    mean_square: f64,
+    #[serde(default)]
+    center: f64,
     /// The share of samples that repeat their predecessor.
     still: f64,
     /// Decimal places seen.
@@ -177,6 +188,9 @@ impl Default for Baseline {
             cube: 0.0,
             cube_square: 0.0,
             skewness: 0.0,
+            mean: 0.0,
+            mean_square: 0.0,
+            center: 0.0,
             still: 0.0,
             decimals: 0,
             noise: Histogram::default(),
@@ -334,7 +348,7 @@ impl Baseline {
         let innovation = if expected.still {
             self.stillness().standardise(value - expected.value)
         } else {
-            self.fitted.standardise(symmetric)
+            self.fitted.standardise(symmetric) - self.center
         };
         Observed { value, innovation, narrow, symmetric }
     }
@@ -383,8 +397,8 @@ impl Baseline {
     }
 
     /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is
-    /// suspected, its level. `true` when what was learned so far of the scatter's extremes holds no
-    /// longer.
+    /// suspected, its level.  `true` when what was learned so far of the scatter's extremes holds
+    /// no longer.
     pub fn learn(
         &mut self,
         expected: &Expectation,
@@ -430,6 +444,9 @@ impl Baseline {
         );
         if follow {
             self.level.observe(ordinary - season);
+            if self.level.is_settled() && !expected.still {
+                self.learn_mean(observed.innovation + self.center, share);
+            }
         }
         let early = f64::from(self.level.pending()) >= self.level.samples() / EARLY_BLOCKS;
         if progress.part_ended || early {
@@ -465,6 +482,12 @@ impl Baseline {
         self.cube_square += (cube * cube - self.cube_square) * share;
     }
 
+    fn learn_mean(&mut self, standard: f64, share: f64) {
+        let clipped = standard.clamp(-MEAN_REACH, MEAN_REACH);
+        self.mean += (clipped - self.mean) * share;
+        self.mean_square += (clipped * clipped - self.mean_square) * share;
+    }
+
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
     pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
         let at_s = unix_s(at);
@@ -495,6 +518,7 @@ impl Baseline {
         self.moves.limit(MOVES_MEMORY);
         self.persistence = self.estimate_persistence();
         self.skewness = self.estimate_skewness();
+        self.center = self.estimate_center();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
         if self.still > STILL_SHARE / 2.0 {
@@ -525,6 +549,21 @@ impl Baseline {
         let chance = believed(self.cube / error, count);
         let skewness = (chance * self.cube).clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
         if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness }
+    }
+
+    /// The part of the mean that is removed. The level is where clipped deviations balance, and a
+    /// standardised leap counts for its logarithm: of a signal that leaps up now and then and
+    /// slides down in between, what is left does not average to nothing, and its sum, which is what
+    /// the test looks at, would drift for ever.
+    ///
+    /// Pooled towards nothing by the non-negative garrote at the universal threshold, as a season's
+    /// harmonics are: noise alone leaves nothing, and a small shift that is not seen yet is not
+    /// taken for what the signal is like.
+    fn estimate_center(&self) -> f64 {
+        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
+        let variance = (self.mean_square / count).max(SCALE_MIN);
+        let square = (self.mean * self.mean).max(SCALE_MIN);
+        self.mean * (1.0 - count.ln() * variance / square).max(0.0)
     }
 
     fn stillness(&self) -> Stillness<'_> {
