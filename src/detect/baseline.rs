@@ -397,7 +397,7 @@ impl Baseline {
     }
 
     /// Learns an ordinary sample: its scatter, its time of day and, unless a small change is
-    /// suspected, its level.  `true` when what was learned so far of the scatter's extremes holds
+    /// suspected, its level. `true` when what was learned so far of the scatter's extremes holds
     /// no longer.
     pub fn learn(
         &mut self,
@@ -465,6 +465,15 @@ impl Baseline {
             self.fit();
         }
         progress.level.is_some()
+    }
+
+    /// Learns of a sample that was not ordinary only how far from its expectation it was. A still
+    /// signal's moves are not learned like this: there is no tail to be fitted.
+    pub fn learn_size(&mut self, standard: f64) {
+        if self.still <= STILL_SHARE {
+            let size = self.fitted.innovation((standard + self.center).abs());
+            self.noise.add(self.countable(size));
+        }
     }
 
     /// `share` is what one sample counts for.

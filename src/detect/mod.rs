@@ -272,6 +272,7 @@ impl Detector {
             self.restart_test();
             if !settings.exact && open.samples <= POINT_SAMPLES {
                 open.change.kind = ChangeKind::Point;
+                self.learn_point(open.change.detected_at, at);
             }
             verdict.returned = Some(Box::new(open.change));
             return;
@@ -295,6 +296,16 @@ impl Detector {
             }
         }
         self.open = Some(open);
+    }
+
+    /// A point came and went by itself: it is how the signal scatters. A tail of which only what
+    /// raised no alarm is learned is none: points would alarm until the threshold is so high that
+    /// it hides lasting changes, too.
+    fn learn_point(&mut self, from: Time, until: Time) {
+        let latest = self.recent.iter().rev().skip_while(|sample| sample.at >= until);
+        for sample in latest.take_while(|sample| sample.at >= from) {
+            self.baseline.learn_size(f64::from(sample.innovation));
+        }
     }
 
     /// The change that the verdict's score stands for, if it is one.

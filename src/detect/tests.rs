@@ -151,6 +151,31 @@ fn leap_to_the_short_side_of_a_skewed_signal_is_seen_at_once() {
 }
 
 #[test]
+fn points_that_recur_become_ordinary_and_a_lasting_shift_of_their_size_does_not() {
+    let (mut points, mut alarms, mut delays, runs) = (0, 0, 0, 20);
+    for run in 0..runs {
+        let mut random = ChaCha8Rng::seed_from_u64(9_000 + run);
+        let mut bench = Bench::new(settings(5_000.0));
+        for sample in 0..12_000 {
+            let is_point = random.random::<f64>() < 0.01;
+            let change = bench.step(normal(&mut random) + if is_point { 12.0 } else { 0.0 }).change;
+            if sample > 6_000 {
+                points += u32::from(is_point);
+                alarms += u32::from(change.is_some());
+            }
+        }
+        if bench.detector.in_change().is_some() {
+            bench.detector.rebase();
+        }
+        delays += bench.until_alarm(100, || 12.0 + normal(&mut random)).0;
+    }
+    let delay = delays as f64 / runs as f64;
+    println!("{alarms} alarms at {points} points, a shift after {delay:.2}, seeds from 9000");
+    assert!(points > 1_000 && alarms * 20 < points, "{alarms} of {points}");
+    assert!(delay < 4.0, "{delay}");
+}
+
+#[test]
 fn leaps_one_way_and_slides_the_other_are_no_change() {
     let (mut samples, mut alarms) = (0, 0);
     for run in 0..20 {
