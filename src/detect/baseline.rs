@@ -6,16 +6,19 @@
 //! removed, and what is left is held against a Student t. A signal that mostly stands still (a
 //! constant, a count that changes now and then, a flow that is mostly zero) is expected where it
 //! is, and its moves are held against its earlier moves. There a move counts once, however long the
-//! new value stays.
+//! new value stays. What falls of counts are held against, in either regime, is `flow`'s.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    family::Fall,
     level::Level,
     season::{Season, Times},
     spread::{Histogram, SCALE_MIN, Stillness, StudentT},
 };
 use crate::series::Time;
+
+mod flow;
 
 /// Samples before the first prediction: enough for a median and a first scale that a fifth of bad
 /// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
@@ -107,6 +110,15 @@ pub struct Baseline {
     mean_square: f64,
     #[serde(default)]
     center: f64,
+    /// Mean square of the same, beyond 1.
+    #[serde(default)]
+    narrow_excess: f64,
+    /// The skewness that is believed, whatever can be removed of it.
+    #[serde(default)]
+    lean: f64,
+    /// Samples in a row that were not negative.
+    #[serde(default)]
+    unsigned: u64,
     /// The share of samples that repeat their predecessor.
     still: f64,
     /// Decimal places seen.
@@ -159,6 +171,8 @@ pub struct Expectation {
     still: bool,
     /// The previous sample is one interval away.
     adjacent: bool,
+    /// What falls are held against instead, of counts.
+    pub fall: Option<Fall>,
 }
 
 /// A value, held against what was expected.
@@ -191,6 +205,9 @@ impl Default for Baseline {
             mean: 0.0,
             mean_square: 0.0,
             center: 0.0,
+            narrow_excess: 0.0,
+            lean: 0.0,
+            unsigned: 0,
             still: 0.0,
             decimals: 0,
             noise: Histogram::default(),
@@ -234,17 +251,21 @@ impl Baseline {
 
     /// The shift of the level that shows as so many innovations of this mean: the first one shows
     /// it whole, the later ones without what autocorrelation takes for granted. `None` for a signal
-    /// that stands still.
-    pub fn shift(&self, samples: f64, mean_innovation: f64) -> Option<f64> {
+    /// that stands still, unless it falls as counts do.
+    pub fn shift(&self, samples: f64, mean_innovation: f64, fall: Option<&Fall>) -> Option<f64> {
+        let deviation = match fall {
+            Some(fall) => fall.deviation,
+            None if self.still > STILL_SHARE => return None,
+            None => self.sigma,
+        };
         let shown = 1.0 + (samples - 1.0) * (1.0 - self.persistence);
-        let shift = self.sigma * mean_innovation * samples / shown;
-        (self.still <= STILL_SHARE).then_some(shift)
+        Some(deviation * mean_innovation * samples / shown)
     }
 
     /// Takes a sample of the warm-up.
     pub fn warm_up(&mut self, at: Time, value: f64) {
         debug_assert!(!self.is_warm());
-        self.note_decimals(value);
+        self.note_kind(value);
         self.warm_up.push(value);
         self.samples += 1;
         self.last = Some(Last { at_s: unix_s(at), value, season: 0.0 });
@@ -309,6 +330,7 @@ impl Baseline {
                 scattering: level + self.persistence * deviation,
                 still: true,
                 adjacent,
+                fall: self.fall(times.sum(), 1.0, self.persistence.powf(steps)),
             };
         }
         let mut persistence = self.persistence;
@@ -333,6 +355,7 @@ impl Baseline {
             scattering,
             still: false,
             adjacent,
+            fall: self.fall(times.sum(), widening, persistence),
         }
     }
 
@@ -384,10 +407,13 @@ impl Baseline {
         self.fitted.innovation(z) * (1.0 + 1.0 / self.level.samples()).sqrt()
     }
 
-    /// How far from its level the signal ordinarily is, whatever it was before.
-    pub fn ordinary(&self) -> Ordinary {
+    /// How far from its level the signal ordinarily is, whatever it was before. After a fall of a
+    /// signal that mostly stands still, its level is more than its last value.
+    pub fn ordinary(&self, fall: Option<&Fall>) -> Ordinary {
         if self.still > STILL_SHARE {
-            return Ordinary { band: self.still_band, scatter: None };
+            let persistence = self.persistence;
+            let scatter = fall.map(|fall| Scatter { sigma: fall.deviation, persistence });
+            return Ordinary { band: self.still_band, scatter };
         }
         let unexplained = 1.0 - self.persistence * self.persistence;
         Ordinary {
@@ -407,7 +433,7 @@ impl Baseline {
         follow: bool,
     ) -> bool {
         let value = observed.value;
-        self.note_decimals(value);
+        self.note_kind(value);
         self.samples += 1;
         self.noise_samples += 1.0;
         let before = self.last.map_or(value, |last| last.value);
@@ -422,15 +448,15 @@ impl Baseline {
         }
         let size = self.countable(observed.symmetric);
         self.noise.add(size);
-        // Deviations from the level count up to here.
-        let unexplained = 1.0 - self.persistence * self.persistence;
-        let reach = CLIP_SCALES * self.fitted.scale / unexplained.sqrt();
+        let reach = self.reach();
         if expected.adjacent {
             self.learn_persistence(expected.deviation, now, reach, share);
         }
         let wide = size.max(self.scale_min()) * expected.widening;
         let clipped = |most: f64| value - (now.abs() - most).max(0.0).copysign(now);
-        let ordinary = clipped(reach * self.level.youth());
+        // What counts for a flow's level is a share of its samples: it is never far off.
+        let youth = if self.is_still_flow() { 1.0 } else { self.level.youth() };
+        let ordinary = clipped(reach * youth);
         // A season that is not known yet looks like a deviation.
         let seasonal = clipped(SEASON_REACH * reach);
         let sigma = self.sigma / (1.0 - self.persistence);
@@ -476,6 +502,11 @@ impl Baseline {
         }
     }
 
+    /// Deviations from the level count up to here.
+    fn reach(&self) -> f64 {
+        CLIP_SCALES * self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt()
+    }
+
     /// `share` is what one sample counts for.
     fn learn_persistence(&mut self, before: f64, now: f64, reach: f64, share: f64) {
         let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
@@ -487,6 +518,7 @@ impl Baseline {
         let standard = innovation / self.sigma;
         let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
         let cube = clipped.powi(3);
+        self.narrow_excess += (clipped * clipped - 1.0 - self.narrow_excess) * share;
         self.cube += (cube - self.cube) * share;
         self.cube_square += (cube * cube - self.cube_square) * share;
     }
@@ -526,7 +558,9 @@ impl Baseline {
         self.noise.limit(NOISE_MEMORY);
         self.moves.limit(MOVES_MEMORY);
         self.persistence = self.estimate_persistence();
-        self.skewness = self.estimate_skewness();
+        self.lean = self.estimate_lean();
+        let skewness = self.lean.clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
+        self.skewness = if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness };
         self.center = self.estimate_center();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
@@ -551,13 +585,11 @@ impl Baseline {
         (chance * (unbiased + error)).clamp(0.0, PERSISTENCE_MAX)
     }
 
-    /// The skewness that is removed: none unless it is believed.
-    fn estimate_skewness(&self) -> f64 {
+    /// The skewness: none unless it is believed.
+    fn estimate_lean(&self) -> f64 {
         let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
         let error = (self.cube_square / count).sqrt().max(SCALE_MIN);
-        let chance = believed(self.cube / error, count);
-        let skewness = (chance * self.cube).clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
-        if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness }
+        believed(self.cube / error, count) * self.cube
     }
 
     /// The part of the mean that is removed. The level is where clipped deviations balance, and a
@@ -600,7 +632,9 @@ impl Baseline {
         innovation.abs().max(self.unit() / 4.0)
     }
 
-    fn note_decimals(&mut self, value: f64) {
+    /// Whether the signal has values below zero, and how finely it is given.
+    fn note_kind(&mut self, value: f64) {
+        self.unsigned = if value < 0.0 { 0 } else { self.unsigned.saturating_add(1) };
         while self.decimals <= DECIMALS_MAX {
             let scaled = value * 10f64.powi(i32::from(self.decimals));
             // Decimal fractions are off by a few roundings of a double.

@@ -1,6 +1,7 @@
 //! The sequential test: exact FOCuS with known pre-change mean (Romano, Eckley, Fearnhead and
 //! Rigaill, "Fast online changepoint detection via functional pruning CUSUM statistics", JMLR 24,
-//! 2023) on standardised innovations. Knows nothing of baselines or thresholds.
+//! 2023) on standardised innovations. How likely one change is, is `family`'s. Knows nothing of
+//! baselines or thresholds.
 //!
 //! For innovations `z` that are N(0,1) before a change and N(μ,1) after it, the log-likelihood
 //! ratio of a change before sample i is `C_i(μ) = μ (S_t − S_i) − (t − i) μ²/2`, where `S` are
@@ -13,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::family::Law;
 use crate::series::Time;
 
 /// Onsets that one direction keeps at most. Their expected number is about log(t) / 2, so 48 is out
@@ -81,14 +83,9 @@ impl Point {
             < (after.sum - self.sum) * (self.samples - before.samples)
     }
 
-    /// The likelihood ratio of a change from this point on; see `Focus::best_from`.
-    fn score(self, now: Point, level_error: f64) -> f64 {
-        let rise = now.sum - self.sum;
-        // Not `max`, which takes longer for minding what is not a number.
-        let rise = if rise > 0.0 { rise } else { 0.0 };
-        let samples = now.samples - self.samples;
-        // m (1 + (m - 1) / n), so that all but the last product is the same for every candidate.
-        rise * rise / (samples * (2.0 * (1.0 - level_error) + 2.0 * level_error * samples))
+    /// The likelihood ratio of a change from this point on.
+    fn score(self, now: Point, law: &Law) -> f64 {
+        law.score(now.sum - self.sum, now.samples - self.samples)
     }
 }
 
@@ -186,22 +183,17 @@ impl Focus {
         }
     }
 
-    /// The maximum of the likelihood ratio over all onsets and sizes of this direction, for a level
-    /// that is known.
+    /// The maximum of the likelihood ratio over all onsets and sizes of this direction, for normal
+    /// innovations and a level that is known.
     pub fn best(&self) -> Best<'_> {
-        self.best_from(0.0)
+        self.best_from(&Law::normal(0.0))
     }
 
-    /// The same for a level that is the mean of n samples before the onset, `level_error` being the
-    /// variance 1/n of that mean in the variance of a sample: their error is in
-    /// each sample since, which divides the ratio of a change of m samples by `1 + (m - 1) / n`
-    /// (the likelihood ratio of two means; the first sample's share is in its innovation already).
-    /// The best onset stays a vertex of the hull, as the root of `m (1 + (m - 1) / n)` is concave
-    /// in m.
-    pub fn best_from(&self, level_error: f64) -> Best<'_> {
+    /// The same for any law: the best onset is a vertex of this hull for each (see `family`).
+    pub fn best_from(&self, law: &Law) -> Best<'_> {
         let mut best = Best { score: 0.0, size: 0.0, samples: 0.0, onset: None };
         for (point, onset) in self.points.iter().zip(&self.onsets) {
-            let score = point.score(self.now, level_error);
+            let score = point.score(self.now, law);
             if score > best.score {
                 let samples = self.now.samples - point.samples;
                 let size = point.slope_to(self.now);
@@ -212,20 +204,15 @@ impl Focus {
     }
 
     /// The score of the best onset alone: it is wanted at every sample, and needs no branches.
-    pub fn score_from(&self, level_error: f64) -> f64 {
-        let scores = self.points.iter().map(|point| point.score(self.now, level_error));
+    pub fn score_from(&self, law: &Law) -> f64 {
+        let scores = self.points.iter().map(|point| point.score(self.now, law));
         scores.fold(0.0, |best, score| if score > best { score } else { best })
     }
 
     /// The candidates that explain the present nearly as well: within `drop` of `score`.
-    pub fn plausible(
-        &self,
-        level_error: f64,
-        score: f64,
-        drop: f64,
-    ) -> impl Iterator<Item = &Onset> {
+    pub fn plausible(&self, law: &Law, score: f64, drop: f64) -> impl Iterator<Item = &Onset> {
         let candidates = self.points.iter().zip(&self.onsets);
-        let near = move |point: &Point| point.score(self.now, level_error) >= score - drop;
+        let near = move |point: &Point| point.score(self.now, law) >= score - drop;
         candidates.filter(move |(point, _)| near(point)).map(|(_, onset)| onset)
     }
 
@@ -282,8 +269,9 @@ mod tests {
                 down.push(mirrored[index], time(index), 0.0);
                 for (test, values) in [(&up, &moved), (&down, &mirrored)] {
                     let (score, onset) = brute_force(&values[..=index], level_error);
-                    let best = test.best_from(level_error);
-                    prop_assert_eq!(test.score_from(level_error), best.score);
+                    let law = Law::normal(level_error);
+                    let best = test.best_from(&law);
+                    prop_assert_eq!(test.score_from(&law), best.score);
                     prop_assert!((best.score - score).abs() <= 1e-9 * (1.0 + score));
                     if score > 1e-6 {
                         prop_assert_eq!(best.onset.map(|found| found.at), Some(time(onset)));

@@ -111,6 +111,13 @@ impl Level {
         self.samples >= SETTLED_SAMPLES
     }
 
+    /// How far means of blocks were from the level that foresaw them: mean squares, times the
+    /// samples of a block, which is the variance of a sample where samples are independent. And of
+    /// how many blocks, in effect.
+    pub fn block_variance(&self) -> (f64, f64) {
+        (self.variance, f64::from(self.blocks).min(1.0 / (1.0 - FORGETTING)))
+    }
+
     /// Takes a value, not yet followed.
     pub fn observe(&mut self, value: f64) {
         self.pending += 1;

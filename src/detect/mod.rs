@@ -1,16 +1,18 @@
 //! The statistical detector of one signal: values in, verdicts out. Pure and deterministic; its
 //! state is a value that can be stored after any sample and restored to the bit.
 //!
-//! Owns what a signal ordinarily does (`baseline`, `spread`), the sequential test (`focus`), the
-//! threshold from a false-alarm budget (`threshold`), and how an alarm begins and ends (here). Does
-//! not know what else changed, why, or whether anybody should be told: that is `diagnose`.
-//! Counters, gaps, duplicates and what is not a number are the caller's (`pipeline`).
+//! Owns what a signal ordinarily does (`baseline`, `spread`), the sequential test (`focus`, with
+//! the likelihoods of `family`), the threshold from a false-alarm budget (`threshold`), and how an
+//! alarm begins and ends (here). Does not know what else changed, why, or whether anybody should be
+//! told: that is `diagnose`. Counters, gaps, duplicates and what is not a number are the caller's
+//! (`pipeline`).
 //!
 //! A sample goes through five steps. The baseline predicts it; the innovation is turned into one
-//! that is N(0,1) as long as nothing changes; FOCuS takes the largest likelihood ratio over all
-//! onsets and sizes; the ratio is held against the threshold; then the baseline learns the sample,
-//! unless a change is open. An open change freezes the baseline at its onset until the signal
-//! returns or [`Detector::rebase`] accepts the new level.
+//! that is N(0,1) as long as nothing changes (downwards, of counts, one whose sum is in proportion
+//! to theirs); FOCuS takes the largest likelihood ratio over all onsets and sizes; the ratio is
+//! held against the threshold; then the baseline learns the sample, unless a change is open. An
+//! open change freezes the baseline at its onset until the signal returns or [`Detector::rebase`]
+//! accepts the new level.
 //!
 //! A ramp is found as a shift, the best level fit to it; the samples after the alarm tell which it
 //! is (`ramp`).
@@ -26,6 +28,7 @@ use crate::{
 };
 
 pub mod baseline;
+pub mod family;
 pub mod focus;
 pub mod level;
 pub mod open;
@@ -44,10 +47,11 @@ mod noise;
 mod tests;
 
 use baseline::{Baseline, Expectation, Observed, WARM_UP_SAMPLES};
+use family::Law;
 use focus::{Best, Focus};
 use open::Open;
 use ramp::Shape;
-use threshold::History;
+use threshold::{History, Limit};
 pub use verdict::{Origin, Settings, Verdict};
 
 /// Values beyond this are taken for it, so that squares and sums stay finite.
@@ -68,9 +72,6 @@ const COLD_SAMPLES: u64 = 500;
 /// No budget asks for more than one false alarm in as many samples as a detector needs to know its
 /// signal, however far apart samples are: a recording of years would be all alarms.
 const FALSE_ALARMS_PER_SAMPLE_MAX: f64 = 1.0 / COLD_SAMPLES as f64;
-
-/// Theory weighs as much as so many blocks of quiet history when that asks for less.
-const THEORY_BLOCKS: f64 = 64.0;
 
 /// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
 /// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
@@ -98,6 +99,9 @@ pub struct Detector {
     up: Focus,
     /// Changes downwards: fed with mirrored innovations.
     down: Focus,
+    /// They are falls of a signal that mostly stands still, and not its moves.
+    #[serde(default)]
+    falls_beside_moves: bool,
     /// The latest samples, oldest first.
     recent: VecDeque<Recent>,
     history: History,
@@ -139,14 +143,6 @@ struct Alarm {
     shape: Shape,
 }
 
-/// The threshold in force, kept until the budget or the history alters.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Limit {
-    false_alarms_per_sample: f64,
-    threshold: f64,
-    from_history: bool,
-}
-
 impl Detector {
     /// A detector that has seen nothing.
     pub fn new() -> Detector {
@@ -164,17 +160,35 @@ impl Detector {
             return self.cold_verdict(settings);
         }
         let limit = self.limit(settings.false_alarms_per_sample);
-        let expected = self.baseline.expect(at, settings.interval_s);
+        let mut expected = self.baseline.expect(at, settings.interval_s);
+        if value < 0.0 {
+            // Counts have no likelihood below zero.
+            expected.fall = None;
+        }
         let observed = self.baseline.observe(&expected, value);
         let innovation = observed.innovation;
         self.remember(at, value, expected.season, innovation);
         self.up.push(innovation, at, expected.level);
-        self.down.push(-innovation, at, expected.level);
+        let (fall, level) = match &expected.fall {
+            Some(fall) => (self.baseline.standardise_fall(&expected, fall, value), fall.level),
+            None => (-innovation, expected.level),
+        };
+        let beside_moves = expected.fall_beside_moves().is_some();
+        if beside_moves != self.falls_beside_moves {
+            // Moves and falls do not add up.
+            self.down.clear();
+            self.falls_beside_moves = beside_moves;
+        }
+        self.down.push(fall, at, level);
         let mut verdict = self.verdict(&expected, limit);
         if self.open.is_none() {
             self.step_quiet(settings, signal, &expected, at, &observed, &mut verdict);
         } else if let Some(open) = self.open.take() {
-            self.step_open(settings, open, at, (value, innovation), &mut verdict);
+            let standard = match open.change.direction {
+                Direction::Up => innovation,
+                Direction::Down => fall,
+            };
+            self.step_open(settings, &expected, open, at, (value, standard), &mut verdict);
         }
         verdict.cold = self.blindness(settings, limit.threshold);
         verdict.samples = self.baseline.samples();
@@ -214,11 +228,13 @@ impl Detector {
         observed: &Observed,
         verdict: &mut Verdict,
     ) {
-        let (score, direction) = self.strongest(settings.direction);
+        let scores = self.scores(settings.direction, expected);
+        let (direction, score) = self.strongest(scores, settings.direction);
         verdict.score = score;
+        verdict.threshold = Some(self.threshold(direction));
         verdict.anomaly = verdict.threshold.map_or(0.0, |threshold| anomaly(score, threshold));
         let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
-        let alarm = self.alarm(settings, signal, at, direction, verdict);
+        let alarm = self.alarm(settings, signal, expected, at, direction, verdict);
         let Some(Alarm { change, level, shape }) = alarm else {
             let suspicious =
                 verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
@@ -235,9 +251,13 @@ impl Detector {
                 // lest it tell the same for ever. The baseline follows slowly, so that many small
                 // steps still add up to a change.
                 self.restart_test();
-            } else if self.is_settled() && self.history.observe(score) {
-                // Another block of history: the threshold is due again.
-                self.limit = None;
+            } else if self.is_settled() {
+                // The extremes of a signal that mostly stands still are those of its moves.
+                let extreme = if self.falls_beside_moves { scores.0 } else { score };
+                if self.history.observe(extreme) {
+                    // Another block of history: the threshold is due again.
+                    self.limit = None;
+                }
             }
             return;
         };
@@ -251,12 +271,13 @@ impl Detector {
     fn step_open(
         &mut self,
         settings: &Settings,
+        expected: &Expectation,
         mut open: Box<Open>,
         at: Time,
         (value, innovation): (f64, f64),
         verdict: &mut Verdict,
     ) {
-        let ordinary = self.baseline.ordinary();
+        let ordinary = self.baseline.ordinary(expected.fall_in(open.change.direction));
         let normal = if ordinary.scatter.is_some() {
             self.baseline.level_at(at, settings.interval_s)
         } else {
@@ -278,16 +299,17 @@ impl Detector {
             return;
         }
         let opposite = opposite(open.change.direction);
-        if open.is_now_a_ramp(-innovation * sign(opposite), settings.interval_s) {
+        if open.is_now_a_ramp(innovation, settings.interval_s) {
             verdict.ramp = Some(Box::new(open.change.clone()));
         }
         let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
         if wanted && distance > ordinary.band {
-            let score = self.best(opposite).score;
-            let alarm = Verdict { score, ..verdict.clone() };
+            let score = self.best(opposite, expected).score;
+            let threshold = Some(self.threshold(opposite));
+            let alarm = Verdict { score, threshold, ..verdict.clone() };
             if let Some(Alarm { change, shape, .. }) =
-                self.alarm(settings, &open.change.signal, at, opposite, &alarm)
+                self.alarm(settings, &open.change.signal, expected, at, opposite, &alarm)
             {
                 verdict.score = score;
                 verdict.anomaly = anomaly(score, change.threshold);
@@ -313,16 +335,18 @@ impl Detector {
         &self,
         settings: &Settings,
         signal: &str,
+        expected: &Expectation,
         at: Time,
         direction: Direction,
         verdict: &Verdict,
     ) -> Option<Alarm> {
         let threshold = verdict.threshold.filter(|threshold| verdict.score > *threshold)?;
-        let best = self.best(direction);
+        let best = self.best(direction, expected);
         let onset = best.onset?;
         let latest = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
         // The latest alone would overstate a small change that took long to be seen.
-        let after = match self.baseline.shift(best.samples, best.size) {
+        let after = match self.baseline.shift(best.samples, best.size, expected.fall_in(direction))
+        {
             Some(shift) if best.samples > RECENT_SAMPLES as f64 => {
                 onset.level + shift * sign(direction)
             }
@@ -333,7 +357,7 @@ impl Detector {
             return None;
         }
         let (onset_low, onset_high) =
-            self.onset_interval(direction, best, onset.at, settings.interval_s);
+            self.onset_interval(direction, expected, best, onset.at, settings.interval_s);
         let change = Change {
             signal: signal.to_owned(),
             kind: ChangeKind::Shift,
@@ -347,8 +371,15 @@ impl Detector {
             score: verdict.score,
             threshold,
         };
-        let shape = Shape::new(best.samples, best.size, self.baseline.move_chance());
-        Some(Alarm { level: onset.level, change, shape })
+        // A flow that mostly stands still at zero leaps from its last value, and has learned a
+        // level all the same.
+        let learned = expected.fall_beside_moves().map(|fall| fall.level);
+        let move_chance = match expected.fall_in(direction) {
+            Some(_) => None,
+            None => self.baseline.move_chance(),
+        };
+        let shape = Shape::new(best.samples, best.size, move_chance);
+        Some(Alarm { level: learned.unwrap_or(onset.level), change, shape })
     }
 
     /// Right after a new normal the statistic shows how badly that is known, not what is extreme in
@@ -367,23 +398,62 @@ impl Detector {
         self.open = Some(Box::new(Open::new(change, shape)));
     }
 
-    /// The larger statistic of the directions that matter.
-    fn strongest(&self, only: Option<Direction>) -> (f64, Direction) {
-        let level_error = self.baseline.level_error();
+    /// The statistics of the directions that matter, upwards and downwards. Where both follow one
+    /// law the smaller one decides nothing, and is left out.
+    fn scores(&self, only: Option<Direction>, expected: &Expectation) -> (f64, f64) {
         let ratio = |direction| match only {
             Some(wanted) if wanted != direction => 0.0,
-            _ => self.test(direction).score_from(level_error),
+            _ => self.test(direction).score_from(&self.law(direction, expected)),
         };
         let (up, down) = (ratio(Direction::Up), ratio(Direction::Down));
-        let direction = if up < down { Direction::Down } else { only.unwrap_or(Direction::Up) };
-        (self.baseline.discount(up.max(down)), direction)
+        let score = |direction, ratio| self.discount(direction, expected, ratio);
+        match &expected.fall {
+            Some(_) => (score(Direction::Up, up), score(Direction::Down, down)),
+            None if up < down => (0.0, score(Direction::Down, down)),
+            None => (score(Direction::Up, up), 0.0),
+        }
+    }
+
+    /// The direction whose statistic is larger beside its threshold.
+    fn strongest(&self, (up, down): (f64, f64), only: Option<Direction>) -> (Direction, f64) {
+        let limit = |direction| self.threshold(direction);
+        if up * limit(Direction::Down) < down * limit(Direction::Up) {
+            return (Direction::Down, down);
+        }
+        (only.unwrap_or(Direction::Up), up)
+    }
+
+    /// What a statistic of this direction must exceed. The extremes of a signal that mostly stands
+    /// still are those of its moves: where they ask for less than theory does, this holds for the
+    /// next move, and not for the falls of many samples.
+    fn threshold(&self, direction: Direction) -> f64 {
+        let Some(limit) = self.limit else { return f64::MAX };
+        match direction {
+            Direction::Down if self.falls_beside_moves => limit.threshold.max(limit.theory),
+            _ => limit.threshold,
+        }
     }
 
     /// The best explanation of the present by a change in this direction, with the uncertainty of
     /// level and scatter priced in.
-    fn best(&self, direction: Direction) -> Best<'_> {
-        let best = self.test(direction).best_from(self.baseline.level_error());
-        Best { score: self.baseline.discount(best.score), ..best }
+    fn best(&self, direction: Direction, expected: &Expectation) -> Best<'_> {
+        let best = self.test(direction).best_from(&self.law(direction, expected));
+        Best { score: self.discount(direction, expected, best.score), ..best }
+    }
+
+    /// What innovations of a direction follow.
+    fn law(&self, direction: Direction, expected: &Expectation) -> Law {
+        match expected.fall_in(direction) {
+            Some(fall) => Law::of_falls(self.baseline.fall_error(), fall.counts),
+            None => Law::normal(self.baseline.level_error()),
+        }
+    }
+
+    fn discount(&self, direction: Direction, expected: &Expectation, ratio: f64) -> f64 {
+        match expected.fall_in(direction) {
+            Some(_) => self.baseline.discount_fall(ratio),
+            None => self.baseline.discount(ratio),
+        }
     }
 
     fn test(&self, direction: Direction) -> &Focus {
@@ -404,22 +474,27 @@ impl Detector {
     fn onset_interval(
         &self,
         direction: Direction,
+        expected: &Expectation,
         best: Best<'_>,
         onset: Time,
         interval_s: f64,
     ) -> (Time, Time) {
         let (mut low, mut high) = (onset, onset);
-        let level_error = self.baseline.level_error();
+        let law = self.law(direction, expected);
         let test = self.test(direction);
-        for candidate in test.plausible(level_error, best.score, ONSET_DROP) {
+        for candidate in test.plausible(&law, best.score, ONSET_DROP) {
             low = low.min(candidate.at);
             high = high.max(candidate.at);
         }
+        let known = law.of_known_level();
         let (mut rise, mut count) = (0.0, 0.0);
         for sample in self.recent.iter().rev() {
-            rise += sign(direction) * f64::from(sample.innovation);
+            rise += match expected.fall_in(direction) {
+                Some(fall) => fall.innovation(fall.expected + sample.value - fall.level),
+                None => sign(direction) * f64::from(sample.innovation),
+            };
             count += 1.0;
-            if rise > 0.0 && rise * rise / (2.0 * count) >= best.score - ONSET_DROP {
+            if rise > 0.0 && known.score(rise, count) >= best.score - ONSET_DROP {
                 low = low.min(sample.at);
                 high = high.max(sample.at);
             }
@@ -443,13 +518,18 @@ impl Detector {
             .collect()
     }
 
-    /// The same without the season, at most as many as make a new normal.
+    /// The same without the season, at most as many as make a new normal. A flow has a new level
+    /// where most of so many samples are beyond its old one; else its bursts count as they did.
     fn deseasoned_since(&self, since: Option<Time>) -> Vec<f64> {
         let latest = self.recent.iter().rev().take(REBASE_SAMPLES);
-        latest
+        let values: Vec<f64> = latest
             .take_while(|sample| since.is_none_or(|since| since <= sample.at))
             .map(|sample| sample.value - sample.season)
-            .collect()
+            .collect();
+        let counted = values.iter().map(|value| self.baseline.countable_for_level(*value));
+        let counted: Vec<f64> = counted.collect();
+        let beyond = values.iter().zip(&counted).filter(|(value, counted)| value != counted);
+        if 2 * beyond.count() > REBASE_SAMPLES { values } else { counted }
     }
 
     fn remember(&mut self, at: Time, value: f64, season: f64, innovation: f64) {
@@ -459,25 +539,12 @@ impl Detector {
         self.recent.push_back(Recent { at, value, season, innovation: innovation as f32 });
     }
 
-    /// The threshold for a budget: by theory, and by history.
+    /// The threshold for a budget, kept until that or the history alters.
     fn limit(&mut self, false_alarms_per_sample: f64) -> Limit {
         // What is not a number must not get into the state, nor ever compare unequal to itself.
-        let false_alarms_per_sample =
-            threshold::bounded(false_alarms_per_sample).min(FALSE_ALARMS_PER_SAMPLE_MAX);
-        if let Some(limit) = self.limit
-            && limit.false_alarms_per_sample == false_alarms_per_sample
-        {
-            return limit;
-        }
-        let theory = threshold::theory(false_alarms_per_sample);
-        let history = self.history.threshold(false_alarms_per_sample);
-        let threshold = history.map_or(theory, |history| {
-            // What history asks for more holds at once, what it asks for less as far as it is seen.
-            let seen = self.history.blocks() as f64;
-            history.max(theory + (history - theory) * seen / (seen + THEORY_BLOCKS))
-        });
-        let from_history = threshold != theory;
-        let limit = Limit { false_alarms_per_sample, threshold, from_history };
+        let budget = threshold::bounded(false_alarms_per_sample).min(FALSE_ALARMS_PER_SAMPLE_MAX);
+        let kept = self.limit.filter(|limit| limit.false_alarms_per_sample == budget);
+        let limit = kept.unwrap_or_else(|| self.history.limit(budget));
         self.limit = Some(limit);
         limit
     }

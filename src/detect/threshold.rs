@@ -26,6 +26,9 @@ const TAIL_SHARE: f64 = 0.25;
 /// enters the estimate: few against a long history, many against a short one.
 const PRIOR_EXCESSES: f64 = 16.0;
 
+/// Theory weighs as much as so many blocks of quiet history when that asks for less.
+const THEORY_BLOCKS: f64 = 64.0;
+
 /// The unit in which maxima are kept.
 const HUNDREDTHS: f64 = 100.0;
 
@@ -61,6 +64,20 @@ pub fn theory(per_sample: f64) -> f64 {
         threshold = (arl_ln - (2.0 * PI).sqrt().ln() + (b * integral).ln()).max(3.0);
     }
     threshold
+}
+
+/// The threshold for a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The budget.
+    pub false_alarms_per_sample: f64,
+    /// The threshold, by theory and by history.
+    pub threshold: f64,
+    /// History has a say in it.
+    pub from_history: bool,
+    /// What theory alone asks for.
+    #[serde(default)]
+    pub theory: f64,
 }
 
 /// The maximum of a block, in hundredths, rounded up: all the precision that a tail has, in a state
@@ -153,6 +170,18 @@ impl History {
     pub fn alarm(&mut self, threshold: f64) {
         self.pending_maximum = self.pending_maximum.max((threshold * HUNDREDTHS).ceil() as i32);
         self.close(true);
+    }
+
+    /// The threshold for a budget: by theory, and by history.
+    pub fn limit(&self, false_alarms_per_sample: f64) -> Limit {
+        let theory = theory(false_alarms_per_sample);
+        let threshold = self.threshold(false_alarms_per_sample).map_or(theory, |history| {
+            // What history asks for more holds at once, what it asks for less as far as it is seen.
+            let seen = self.blocks() as f64;
+            history.max(theory + (history - theory) * seen / (seen + THEORY_BLOCKS))
+        });
+        let from_history = threshold != theory;
+        Limit { false_alarms_per_sample, threshold, from_history, theory }
     }
 
     /// Finished blocks.
