@@ -86,7 +86,10 @@ impl Peer {
                 }
                 best
             }
-            Peer::Focus { up, down } => up.step(value).max(down.step(-value)),
+            Peer::Focus { up, down } => {
+                let score = |rise: f64, samples: f64| rise * rise / (2.0 * samples);
+                up.step(value, score).max(down.step(-value, score))
+            }
             Peer::TwoMeans { sums } => {
                 let seen = sums.len();
                 let sum = sums[seen - 1] + value;

@@ -11,6 +11,8 @@
 //! | AR(φ) | y + δ, y = φ y' + z: the observed level shifts, not the innovations | 1 |
 //! | Poisson(λ) | Poisson with mean λ + δσ | √λ |
 //! | NB + season | negative binomial of size 10 with mean 20 (1 + 0.5 sin(2π t/day)) + δσ | √60 |
+//! | NB(m, r) | negative binomial of mean m and size r, + δσ in the mean | √(m + m²/r) |
+//! | bursts q | zero; in a share q + δσ of slots 10 U^(-2/3), rounded down (Pareto) | √(q (1 − q)) |
 //! | N + season A | z + A sin(2π t/day) + δ | 1 |
 //! | N, 2 % gaps | z + δ in 98 % of slots, chosen independently | 1 |
 //!
@@ -51,6 +53,10 @@ pub(crate) enum Noise {
     Autoregressive(f64),
     /// Poisson counts.
     Poisson(f64),
+    /// Negative binomial counts of a mean and a size.
+    NegativeBinomial(f64, u32),
+    /// Bursts of any size in this share of slots, else zero. Its mean is how often.
+    Bursts(f64),
     /// Negative binomial counts with a daily season.
     SeasonalCounts,
     /// Normal around a daily season of this amplitude.
@@ -76,6 +82,18 @@ impl Noise {
         Noise::Gappy,
     ];
 
+    /// Counts whose falls are measured.
+    pub(crate) const COUNTS: [Noise; 8] = [
+        Noise::Poisson(0.3),
+        Noise::Poisson(1.0),
+        Noise::Poisson(5.0),
+        Noise::Poisson(20.0),
+        Noise::NegativeBinomial(20.0, 10),
+        Noise::NegativeBinomial(1.0, 1),
+        Noise::Bursts(0.1),
+        Noise::Bursts(0.01),
+    ];
+
     /// Its name in tables.
     pub(crate) fn name(self) -> String {
         match self {
@@ -84,6 +102,8 @@ impl Noise {
             Noise::Laplace => "Laplace".to_owned(),
             Noise::Autoregressive(share) => format!("AR({share})"),
             Noise::Poisson(mean) => format!("Poisson({mean})"),
+            Noise::NegativeBinomial(mean, size) => format!("NB({mean}, {size})"),
+            Noise::Bursts(share) => format!("bursts {share}"),
             Noise::SeasonalCounts => "NB + season".to_owned(),
             Noise::Seasonal(amplitude) => format!("N + season {amplitude}σ"),
             Noise::Gappy => "N, 2 % gaps".to_owned(),
@@ -97,9 +117,20 @@ impl Noise {
             Noise::Student => 3.0_f64.sqrt(),
             Noise::Laplace => 2.0_f64.sqrt(),
             Noise::Poisson(mean) => mean.sqrt(),
+            Noise::NegativeBinomial(mean, size) => (mean + mean * mean / f64::from(size)).sqrt(),
+            Noise::Bursts(share) => (share * (1.0 - share)).sqrt(),
             Noise::SeasonalCounts => {
                 (COUNT_MEAN + COUNT_MEAN * COUNT_MEAN / f64::from(COUNT_SIZE)).sqrt()
             }
+        }
+    }
+
+    /// The mean of counts, over a day.
+    pub(crate) fn mean(self) -> f64 {
+        match self {
+            Noise::Poisson(mean) | Noise::NegativeBinomial(mean, _) | Noise::Bursts(mean) => mean,
+            Noise::SeasonalCounts => COUNT_MEAN,
+            _ => 0.0,
         }
     }
 
@@ -157,8 +188,7 @@ impl Source {
         match self.noise {
             Noise::SeasonalCounts => COUNT_MEAN * (1.0 + COUNT_SEASON * season),
             Noise::Seasonal(amplitude) => amplitude * season,
-            Noise::Poisson(mean) => mean,
-            _ => 0.0,
+            _ => self.noise.mean(),
         }
     }
 
@@ -176,6 +206,14 @@ impl Source {
                 self.last + offset
             }
             Noise::Poisson(_) => self.poisson(mean),
+            Noise::NegativeBinomial(_, size) => {
+                let rate = mean * self.gamma(size) / f64::from(size);
+                self.poisson(rate)
+            }
+            Noise::Bursts(_) => {
+                let size = (10.0 * self.uniform().powf(-2.0 / 3.0)).floor();
+                if self.uniform() < mean { size } else { 0.0 }
+            }
             Noise::SeasonalCounts => {
                 let rate = mean * self.gamma(COUNT_SIZE) / f64::from(COUNT_SIZE);
                 self.poisson(rate)

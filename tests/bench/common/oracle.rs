@@ -4,9 +4,13 @@
 //!
 //! Where the noise is normal once it is whitened (N, AR, seasons, gaps) this is exact FOCuS with
 //! known mean in both directions (Romano, Eckley, Fearnhead and Rigaill, JMLR 24, 2023) on the
-//! exactly whitened values. Elsewhere it is the generalised likelihood ratio of the true family
-//! over a grid of sizes in both directions, over every onset by Page's recursion for each size. It
-//! shares no code with the detector.
+//! exactly whitened values. For independent counts it is the same over the true family (Ward,
+//! Dilillo, Eckley and Fearnhead, "Poisson-FOCuS", JASA 2023; Ward, Romano, Eckley and Fearnhead, "A
+//! constant-per-iteration likelihood ratio test for online changepoint detection for exponential
+//! family models", Statistics and Computing 34, 2024); of bursts it is how often they come.
+//! Elsewhere it is the generalised likelihood ratio of the true family over a grid of sizes in both
+//! directions, over every onset by Page's recursion for each size. It shares no code with the
+//! detector.
 
 use super::{
     calibration,
@@ -43,6 +47,8 @@ pub(crate) struct Oracle {
 enum Test {
     /// Changes upwards, and downwards as changes upwards of the mirrored values.
     Normal { up: Hull, down: Hull },
+    /// The same for counts, by the likelihood of their own family.
+    Counts { up: Hull, down: Hull },
     /// Page's statistic for each size.
     Grid(Vec<(f64, f64)>),
 }
@@ -50,14 +56,14 @@ enum Test {
 impl Oracle {
     /// The test that knows this noise.
     pub(crate) fn new(noise: Noise) -> Oracle {
-        let normal = !matches!(
-            noise,
-            Noise::Student | Noise::Laplace | Noise::Poisson(_) | Noise::SeasonalCounts
-        );
-        let test = if normal {
-            Test::Normal { up: Hull::default(), down: Hull::default() }
-        } else {
-            Test::Grid(sizes(noise).into_iter().map(|size| (size, 0.0)).collect())
+        let test = match noise {
+            Noise::Poisson(_) | Noise::NegativeBinomial(..) | Noise::Bursts(_) => {
+                Test::Counts { up: Hull::default(), down: Hull::default() }
+            }
+            Noise::Student | Noise::Laplace | Noise::SeasonalCounts => {
+                Test::Grid(sizes(noise).into_iter().map(|size| (size, 0.0)).collect())
+            }
+            _ => Test::Normal { up: Hull::default(), down: Hull::default() },
         };
         Oracle { noise, test, last: None }
     }
@@ -73,7 +79,17 @@ impl Oracle {
                     _ => value - mean,
                 };
                 self.last = Some(value);
-                up.step(innovation).max(down.step(-innovation))
+                let score = |rise: f64, samples: f64| rise * rise / (2.0 * samples);
+                up.step(innovation, score).max(down.step(-innovation, score))
+            }
+            Test::Counts { up, down } => {
+                let count = if let Noise::Bursts(_) = noise { value.min(1.0) } else { value };
+                let score = |sign: f64| {
+                    move |rise: f64, samples: f64| {
+                        samples * family_ratio(noise, mean + sign * rise / samples, mean)
+                    }
+                };
+                up.step(count - mean, score(1.0)).max(down.step(mean - count, score(-1.0)))
             }
             Test::Grid(sizes) => {
                 let mut best = 0.0_f64;
@@ -97,7 +113,6 @@ impl Oracle {
 /// Sizes of changes in the noise's own unit, both directions.
 fn sizes(noise: Noise) -> Vec<f64> {
     let least_mean = match noise {
-        Noise::Poisson(mean) => Some(mean),
         Noise::SeasonalCounts => Some(SEASONAL_MEAN_MIN),
         _ => None,
     };
@@ -113,13 +128,27 @@ fn log_likelihood_ratio(noise: Noise, value: f64, mean: f64, size: f64) -> f64 {
     match noise {
         Noise::Student => -2.0 * ((3.0 + after * after) / (3.0 + before * before)).ln(),
         Noise::Laplace => before.abs() - after.abs(),
-        Noise::Poisson(_) => value * ((mean + size) / mean).ln() - size,
         Noise::SeasonalCounts => {
             let (count, shifted) = (f64::from(COUNT_SIZE), mean + size);
             let width = ((count + shifted) / (count + mean)).ln();
             value * ((shifted / mean).ln() - width) - count * width
         }
         _ => size * (before - size / 2.0),
+    }
+}
+
+/// The log-likelihood ratio a sample of counts with the mean `after` instead of `before`, when
+/// `after` is the mean of what was seen.
+fn family_ratio(noise: Noise, after: f64, before: f64) -> f64 {
+    let part = |count: f64, from: f64| if count > 0.0 { count * (count / from).ln() } else { 0.0 };
+    let after = after.max(0.0);
+    match noise {
+        Noise::NegativeBinomial(_, size) => {
+            let size = f64::from(size);
+            part(after, before) - part(after + size, before + size)
+        }
+        Noise::Bursts(_) => part(after, before) + part(1.0 - after, 1.0 - before),
+        _ => part(after, before) - (after - before),
     }
 }
 
@@ -134,8 +163,9 @@ pub(crate) struct Hull {
 }
 
 impl Hull {
-    /// Takes one standardised innovation; the statistic is given back.
-    pub(crate) fn step(&mut self, innovation: f64) -> f64 {
+    /// Takes one innovation; the statistic is given back, by the score of a rise over so many
+    /// samples.
+    pub(crate) fn step(&mut self, innovation: f64, score: impl Fn(f64, f64) -> f64) -> f64 {
         let now = (self.samples, self.sum);
         while let Some(last) = self.onsets.last() {
             let floor = match self.onsets.len() {
@@ -150,10 +180,10 @@ impl Hull {
         self.onsets.push(now);
         self.samples += 1.0;
         self.sum += innovation;
-        let ratios = self.onsets.iter().map(|(samples, sum)| {
-            let rise = (self.sum - sum).max(0.0);
-            rise * rise / (2.0 * (self.samples - samples))
-        });
+        let ratios = self
+            .onsets
+            .iter()
+            .map(|(samples, sum)| score((self.sum - sum).max(0.0), self.samples - samples));
         ratios.fold(0.0, f64::max)
     }
 }
