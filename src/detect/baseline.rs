@@ -8,6 +8,7 @@
 //! is, and its moves are held against its earlier moves. There a move counts once, however long the
 //! new value stays. What falls of counts are held against, in either regime, is `flow`'s.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,9 +17,11 @@ use super::{
     season::{Season, Times},
     spread::{Histogram, SCALE_MIN, Stillness, StudentT},
 };
-use crate::series::Time;
+use crate::{incident::Change, series::Time};
 
 mod flow;
+mod moments;
+mod resolution;
 
 /// Samples before the first prediction: enough for a median and a first scale that a fifth of bad
 /// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
@@ -36,31 +39,8 @@ const CLIP_SCALES: f64 = 3.0;
 /// The band of ordinary values, in standard deviations of a normal distribution: 99.7 % of samples.
 const BAND_Z: f64 = 3.0;
 
-/// The strongest autocorrelation that is removed. Beyond it a signal is a random walk, of which
-/// only what a sample adds says anything: one that keeps 2 % of its distance from a level each time
-/// still wanders for hundreds of samples, and every one of its paths is a trend.
-const PERSISTENCE_MAX: f64 = 0.998;
-
 /// A signal that repeats its last value in more than this share of samples stands still.
 const STILL_SHARE: f64 = 0.5;
-
-/// Decimal places that count as a signal's resolution; with more it is taken for continuous.
-const DECIMALS_MAX: u8 = 6;
-
-/// The resolution of a continuous signal, relative to its level: finer than any noise, coarser than
-/// the rounding of whoever computed it.
-const CONTINUOUS_UNIT: f64 = 1e-9;
-
-/// Innovations count up to so many standard deviations for the skewness, lest one decide it.
-const SKEWNESS_REACH: f64 = 4.0;
-
-/// Skewness beyond this (an exponential distribution's) is not removed, and below it (a tenth of a
-/// standard deviation at five) there is none.
-const SKEWNESS_MAX: f64 = 2.0;
-const SKEWNESS_MIN: f64 = 0.025;
-
-/// Standardised innovations count up to here for their mean, lest one decide it.
-const MEAN_REACH: f64 = 4.0;
 
 /// For a season deviations count up to so many times what they count for the level.
 const SEASON_REACH: f64 = 8.0;
@@ -76,6 +56,9 @@ const NOISE_AFTER_ADOPTION: f64 = 240.0;
 const FIT_SHARE: u64 = 8;
 const FIT_MIN: u64 = 4;
 const FIT_MAX: u64 = 512;
+
+/// So long before a change a day's profile is clear of it: the longest part of a day.
+const ONSET_CLEARANCE: TimeDelta = TimeDelta::hours(1);
 
 /// Gaps longer than this many intervals forget the previous deviation entirely.
 const GAP_INTERVALS_MAX: f64 = 1_000.0;
@@ -376,23 +359,6 @@ impl Baseline {
         Observed { value, innovation, narrow, symmetric }
     }
 
-    /// An innovation as it would be without skewness (Wilson and Hilferty, "The distribution of
-    /// chi-square", PNAS 17, 1931, in the standardised form of Pearson's type III): counts and
-    /// latencies reach further up than down.
-    ///
-    /// On its short side that distribution ends. What lies beyond, the fit says, cannot be; so it
-    /// counts at least for what it would without the fit. (For the end of the support itself an
-    /// outlier of any size would be an ordinary value.)
-    fn symmetric(&self, innovation: f64) -> f64 {
-        if self.skewness == 0.0 {
-            return innovation;
-        }
-        let inside = 1.0 + self.skewness / 2.0 * innovation / self.sigma;
-        let root = inside.max(0.0).cbrt();
-        let symmetric = self.sigma * (6.0 / self.skewness * (root - 1.0) + self.skewness / 6.0);
-        if inside < 0.0 && symmetric.abs() < innovation.abs() { innovation } else { symmetric }
-    }
-
     /// A log-likelihood ratio, for a scatter that is estimated.
     pub fn discount(&self, ratio: f64) -> f64 {
         if self.still > STILL_SHARE { ratio } else { self.fitted.discount(ratio) }
@@ -480,8 +446,7 @@ impl Baseline {
         }
         if let Some(level) = progress.level {
             self.level.start(level, NOISE_AFTER_ADOPTION);
-            self.noise_samples = self.noise_samples.min(NOISE_AFTER_ADOPTION);
-            self.noise.limit(NOISE_AFTER_ADOPTION as u32);
+            self.limit_noise();
         }
         let at_s = expected.at_s;
         let season =
@@ -507,34 +472,41 @@ impl Baseline {
         CLIP_SCALES * self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt()
     }
 
-    /// `share` is what one sample counts for.
-    fn learn_persistence(&mut self, before: f64, now: f64, reach: f64, share: f64) {
-        let (before, now) = (before.clamp(-reach, reach), now.clamp(-reach, reach));
-        self.product += (before * now - self.product) * share;
-        self.square += (f64::midpoint(before * before, now * now) - self.square) * share;
-    }
-
-    fn learn_skewness(&mut self, innovation: f64, share: f64) {
-        let standard = innovation / self.sigma;
-        let clipped = standard.clamp(-SKEWNESS_REACH, SKEWNESS_REACH);
-        let cube = clipped.powi(3);
-        self.narrow_excess += (clipped * clipped - 1.0 - self.narrow_excess) * share;
-        self.cube += (cube - self.cube) * share;
-        self.cube_square += (cube * cube - self.cube_square) * share;
-    }
-
-    fn learn_mean(&mut self, standard: f64, share: f64) {
-        let clipped = standard.clamp(-MEAN_REACH, MEAN_REACH);
-        self.mean += (clipped - self.mean) * share;
-        self.mean_square += (clipped * clipped - self.mean_square) * share;
-    }
-
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
     pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
         let at_s = unix_s(at);
         let season = self.season.at(at_s, interval_s).sum();
         self.last = Some(Last { at_s, value, season });
         self.level.discard_blocks();
+    }
+
+    /// Learns of a sample during a change only its time of day, and that only while no season is
+    /// believed: until then nothing tells a change from a time of day, and a season that raises an
+    /// alarm each morning would never be learned. One that is believed learns nothing of a change.
+    /// `true` when that made a season believed. The level is then the one that, with the season,
+    /// explains what was expected before the change: it is a time of day if it returns to that.
+    pub fn learn_season(&mut self, at: Time, interval_s: f64, value: f64, change: &Change) -> bool {
+        if self.still > STILL_SHARE || self.season.is_believed() {
+            return false;
+        }
+        let sigma = self.sigma / (1.0 - self.persistence);
+        let size_ln = self.fitted.scale.ln();
+        let (at_s, noise) = (unix_s(at), sigma * sigma);
+        let times = self.season.at(at_s, interval_s);
+        let progress = self.season.observe(at_s, interval_s, times, value, noise, size_ln);
+        if progress.level.is_some() {
+            // At the onset itself the parts of the day on both sides of it mix.
+            let clear = change.onset.checked_sub_signed(ONSET_CLEARANCE).unwrap_or(change.onset);
+            self.unlearn(clear, interval_s, change.before);
+            self.limit_noise();
+        }
+        progress.level.is_some()
+    }
+
+    /// What was learned of the scatter without a season says little of it with one.
+    fn limit_noise(&mut self) {
+        self.noise_samples = self.noise_samples.min(NOISE_AFTER_ADOPTION);
+        self.noise.limit(NOISE_AFTER_ADOPTION as u32);
     }
 
     /// What the signal should be at this time if it is on its level.
@@ -559,8 +531,7 @@ impl Baseline {
         self.moves.limit(MOVES_MEMORY);
         self.persistence = self.estimate_persistence();
         self.lean = self.estimate_lean();
-        let skewness = self.lean.clamp(-SKEWNESS_MAX, SKEWNESS_MAX);
-        self.skewness = if skewness.abs() < SKEWNESS_MIN { 0.0 } else { skewness };
+        self.skewness = self.removed_skewness();
         self.center = self.estimate_center();
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
@@ -570,87 +541,9 @@ impl Baseline {
         self.fit_at = self.samples + (self.samples / FIT_SHARE).clamp(FIT_MIN, FIT_MAX);
     }
 
-    /// The autocorrelation, corrected for its bias in short series (Kendall 1954), and one standard
-    /// error up: too little removed makes false alarms, too much only delays. Negative ones stay,
-    /// for the same reason.
-    fn estimate_persistence(&self) -> f64 {
-        if self.square <= SCALE_MIN {
-            return 0.0;
-        }
-        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
-        let raw = (self.product / self.square).clamp(-1.0, 1.0);
-        let unbiased = (raw + (1.0 + 3.0 * raw) / count).clamp(-1.0, 1.0);
-        let error = ((1.0 - unbiased * unbiased) / count).sqrt();
-        let chance = believed(unbiased / error, count);
-        (chance * (unbiased + error)).clamp(0.0, PERSISTENCE_MAX)
-    }
-
-    /// The skewness: none unless it is believed.
-    fn estimate_lean(&self) -> f64 {
-        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
-        let error = (self.cube_square / count).sqrt().max(SCALE_MIN);
-        believed(self.cube / error, count) * self.cube
-    }
-
-    /// The part of the mean that is removed. The level is where clipped deviations balance, and a
-    /// standardised leap counts for its logarithm: of a signal that leaps up now and then and
-    /// slides down in between, what is left does not average to nothing, and its sum, which is what
-    /// the test looks at, would drift for ever.
-    ///
-    /// Pooled towards nothing by the non-negative garrote at the universal threshold, as a season's
-    /// harmonics are: noise alone leaves nothing, and a small shift that is not seen yet is not
-    /// taken for what the signal is like.
-    fn estimate_center(&self) -> f64 {
-        let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
-        let variance = (self.mean_square / count).max(SCALE_MIN);
-        let square = (self.mean * self.mean).max(SCALE_MIN);
-        self.mean * (1.0 - count.ln() * variance / square).max(0.0)
-    }
-
     fn stillness(&self) -> Stillness<'_> {
         Stillness { moves: &self.moves, unit: self.unit() }
     }
-
-    /// The smallest move that the signal can make, as far as its values tell: one count, or one in
-    /// the last decimal place; for a continuous signal a billionth of its level.
-    fn unit(&self) -> f64 {
-        if self.decimals > DECIMALS_MAX {
-            return (self.level.now().abs() * CONTINUOUS_UNIT).max(SCALE_MIN);
-        }
-        10f64.powi(-i32::from(self.decimals))
-    }
-
-    /// Rounding to a unit alone scatters by this much (a uniform distribution's standard
-    /// deviation).
-    fn scale_min(&self) -> f64 {
-        self.unit() / 12f64.sqrt()
-    }
-
-    /// An innovation's size for the histogram. Below a quarter of a unit it says nothing of the
-    /// scatter.
-    fn countable(&self, innovation: f64) -> f64 {
-        innovation.abs().max(self.unit() / 4.0)
-    }
-
-    /// Whether the signal has values below zero, and how finely it is given.
-    fn note_kind(&mut self, value: f64) {
-        self.unsigned = if value < 0.0 { 0 } else { self.unsigned.saturating_add(1) };
-        while self.decimals <= DECIMALS_MAX {
-            let scaled = value * 10f64.powi(i32::from(self.decimals));
-            // Decimal fractions are off by a few roundings of a double.
-            if (scaled - scaled.round()).abs() <= 1e-9_f64.max(4.0 * f64::EPSILON * scaled.abs()) {
-                break;
-            }
-            self.decimals += 1;
-        }
-    }
-}
-
-/// How likely it is that an estimate of so many standard errors is of something, not of nothing,
-/// when both are as likely beforehand (Schwarz, "Estimating the dimension of a model", Annals of
-/// Statistics 6, 1978).
-fn believed(errors: f64, count: f64) -> f64 {
-    1.0 / (1.0 + count.sqrt() * (-errors * errors / 2.0).exp())
 }
 
 /// The ordinary distance from the level.

@@ -19,7 +19,6 @@
 
 use std::collections::VecDeque;
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
 };
 
 pub mod baseline;
+mod dating;
 pub mod family;
 pub mod focus;
 pub mod level;
@@ -52,6 +52,7 @@ use focus::{Best, Focus};
 use open::Open;
 use ramp::Shape;
 use threshold::{History, Limit};
+use verdict::duration;
 pub use verdict::{Origin, Settings, Verdict};
 
 /// Values beyond this are taken for it, so that squares and sums stay finite.
@@ -72,20 +73,6 @@ const COLD_SAMPLES: u64 = 500;
 /// No budget asks for more than one false alarm in as many samples as a detector needs to know its
 /// signal, however far apart samples are: a recording of years would be all alarms.
 const FALSE_ALARMS_PER_SAMPLE_MAX: f64 = 1.0 / COLD_SAMPLES as f64;
-
-/// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
-/// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
-/// e^-c: both sides together stay within 3.7 in 95 % of cases, whatever the size of the change.
-const ONSET_DROP: f64 = 3.7;
-
-/// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within
-/// this over the squared size of the change in standard deviations (Bai 1997, "Estimation of a
-/// change point in multiple regression models": the quantile of the maximum of a two-sided random
-/// walk).
-const ONSET_WIDTH: f64 = 11.0;
-
-/// No onset is less certain than by a month.
-const WIDTH_MAX_S: f64 = 30.0 * 86_400.0;
 
 /// While the statistic is above this share of its threshold the level stays: it would follow a
 /// small shift faster than the evidence grows. (The scatter is learned on.)
@@ -241,10 +228,7 @@ impl Detector {
             let follow = significant || !suspicious || !self.is_settled();
             let relearned = self.baseline.learn(expected, observed, settings.interval_s, follow);
             if relearned || self.baseline.samples() == COLD_SAMPLES {
-                // The season or the scatter is known only now: what was extreme without it says
-                // nothing any more.
-                self.history = History::default();
-                self.limit = None;
+                self.forget_history();
             }
             if relearned || significant {
                 // What is significant here is real, and smaller than matters: the test begins anew,
@@ -289,11 +273,16 @@ impl Detector {
         verdict.expected_high = Some(normal + ordinary.band);
         let distance = value - normal;
         self.baseline.pass(at, settings.interval_s, value);
+        // A lone leap is no time of day.
+        let lasts = open.samples >= POINT_SAMPLES;
+        if lasts && self.baseline.learn_season(at, settings.interval_s, value, &open.change) {
+            self.forget_history();
+        }
         if open.has_returned(&ordinary, distance) {
             self.restart_test();
             if !settings.exact && open.samples <= POINT_SAMPLES {
                 open.change.kind = ChangeKind::Point;
-                self.learn_point(open.change.detected_at, at);
+                self.learn_point(open.change.detected_at);
             }
             verdict.returned = Some(Box::new(open.change));
             return;
@@ -320,12 +309,11 @@ impl Detector {
         self.open = Some(open);
     }
 
-    /// A point came and went by itself: it is how the signal scatters. A tail of which only what
-    /// raised no alarm is learned is none: points would alarm until the threshold is so high that
-    /// it hides lasting changes, too.
-    fn learn_point(&mut self, from: Time, until: Time) {
-        let latest = self.recent.iter().rev().skip_while(|sample| sample.at >= until);
-        for sample in latest.take_while(|sample| sample.at >= from) {
+    /// A point came and went by itself: it is how the signal scatters, and so is the leap back. A
+    /// tail of which only what raised no alarm is learned is none: points would alarm until the
+    /// threshold is so high that it hides lasting changes, too.
+    fn learn_point(&mut self, from: Time) {
+        for sample in self.recent.iter().rev().take_while(|sample| sample.at >= from) {
             self.baseline.learn_size(f64::from(sample.innovation));
         }
     }
@@ -380,6 +368,13 @@ impl Detector {
         };
         let shape = Shape::new(best.samples, best.size, move_chance);
         Some(Alarm { level: learned.unwrap_or(onset.level), change, shape })
+    }
+
+    /// The season or the scatter is known only now: what was extreme without it says nothing any
+    /// more.
+    fn forget_history(&mut self) {
+        self.history = History::default();
+        self.limit = None;
     }
 
     /// Right after a new normal the statistic shows how badly that is known, not what is extreme in
@@ -466,47 +461,6 @@ impl Detector {
     fn restart_test(&mut self) {
         self.up.clear();
         self.down.clear();
-    }
-
-    /// The earliest and the latest onset that are nearly as likely as the best one: from the
-    /// profile of the likelihood over the latest samples, and the surviving candidates before them.
-    /// An onset that is older than those gets the asymptotic interval as well.
-    fn onset_interval(
-        &self,
-        direction: Direction,
-        expected: &Expectation,
-        best: Best<'_>,
-        onset: Time,
-        interval_s: f64,
-    ) -> (Time, Time) {
-        let (mut low, mut high) = (onset, onset);
-        let law = self.law(direction, expected);
-        let test = self.test(direction);
-        for candidate in test.plausible(&law, best.score, ONSET_DROP) {
-            low = low.min(candidate.at);
-            high = high.max(candidate.at);
-        }
-        let known = law.of_known_level();
-        let (mut rise, mut count) = (0.0, 0.0);
-        for sample in self.recent.iter().rev() {
-            rise += match expected.fall_in(direction) {
-                Some(fall) => fall.innovation(fall.expected + sample.value - fall.level),
-                None => sign(direction) * f64::from(sample.innovation),
-            };
-            count += 1.0;
-            if rise > 0.0 && known.score(rise, count) >= best.score - ONSET_DROP {
-                low = low.min(sample.at);
-                high = high.max(sample.at);
-            }
-        }
-        if self.recent.front().is_some_and(|oldest| onset < oldest.at) {
-            let width_s = (ONSET_WIDTH / (best.size * best.size) * interval_s).min(WIDTH_MAX_S);
-            // A cast saturates, and makes zero of what is not a number.
-            let width = TimeDelta::seconds(width_s as i64);
-            low = low.min(onset.checked_sub_signed(width).unwrap_or(onset));
-            high = high.max(onset.checked_add_signed(width).unwrap_or(onset));
-        }
-        (low, high)
     }
 
     /// The latest values, newest first, at most `count`, none before `since`.
@@ -632,19 +586,4 @@ fn mean(values: &[f64]) -> Option<f64> {
     // Centred on the first value, so that large levels keep their precision.
     let excess: f64 = rest.iter().map(|value| value - first).sum();
     Some(first + excess / values.len() as f64)
-}
-
-/// Samples as a duration for people.
-fn duration(samples: u64, interval_s: f64) -> String {
-    let seconds = samples as f64 * interval_s;
-    if !seconds.is_finite() || seconds < 0.0 {
-        return format!("{samples} samples");
-    }
-    if seconds < 120.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 7_200.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else {
-        format!("{:.1} h", seconds / 3_600.0)
-    }
 }

@@ -63,7 +63,7 @@ fn day_shape(interval_s: f64) -> Option<Shape> {
 impl Season {
     /// By how much the level is above its mean at this time.
     pub fn at(&self, at_s: f64, interval_s: f64) -> Times {
-        if !self.day.is_believed() && !self.week.is_believed() {
+        if !self.is_believed() {
             return Times::default();
         }
         let day = day_shape(interval_s).map_or(0.0, |shape| self.day.at(shape, at_s));
@@ -105,6 +105,11 @@ impl Season {
             level = Some(self.week.period_mean());
         }
         Progress { part_ended, level }
+    }
+
+    /// Whether a day or a week is believed.
+    pub fn is_believed(&self) -> bool {
+        self.day.is_believed() || self.week.is_believed()
     }
 
     /// The level moved for good.

@@ -101,3 +101,18 @@ pub struct Verdict {
     /// An earlier alarm, still open, that turned out to be a ramp at this sample.
     pub ramp: Option<Box<Change>>,
 }
+
+/// Samples as a duration for people.
+pub(super) fn duration(samples: u64, interval_s: f64) -> String {
+    let seconds = samples as f64 * interval_s;
+    if !seconds.is_finite() || seconds < 0.0 {
+        return format!("{samples} samples");
+    }
+    if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7_200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3_600.0)
+    }
+}

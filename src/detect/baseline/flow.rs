@@ -12,7 +12,8 @@
 
 use super::{
     super::family::{Counts, Fall, Moments},
-    Baseline, Expectation, NOISE_MEMORY, SKEWNESS_REACH, STILL_SHARE, believed,
+    Baseline, Expectation, NOISE_MEMORY, STILL_SHARE,
+    moments::{SKEWNESS_REACH, believed},
 };
 use crate::series::Direction;
 
