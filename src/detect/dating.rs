@@ -1,4 +1,5 @@
-//! How well an onset is known: the earliest and the latest one that are nearly as likely as the best.
+//! How well an onset is known: the earliest and the latest one that are nearly as likely as the
+//! best.
 
 use chrono::TimeDelta;
 

@@ -22,8 +22,8 @@ use crate::series::Time;
 /// onset whose absence alters the hull least.
 const CANDIDATES_MAX: usize = 48;
 
-/// Candidates for which room is made at once, and twice of which may be empty: with the room for the
-/// most there ever were, they would be the largest part of a detector.
+/// Candidates for which room is made at once, and twice of which may be empty: with the room for
+/// the most there ever were, they would be the largest part of a detector.
 const CANDIDATES_MORE: usize = 2;
 
 /// A possible onset that is the best one for some size of the change: what is told of it.

@@ -112,8 +112,9 @@ mod tests {
                 set.set(index, *number);
             }
             for (index, number) in numbers.iter().enumerate() {
-                prop_assert!((kept.get(index) - number).abs() <= 0.5 * error);
-                prop_assert!((set.get(index) - number).abs() <= error, "{} {}", set.get(index), number);
+                let (kept, set) = (kept.get(index), set.get(index));
+                prop_assert!((kept - number).abs() <= 0.5 * error, "{} {}", kept, number);
+                prop_assert!((set - number).abs() <= error, "{} {}", set, number);
             }
         }
     }

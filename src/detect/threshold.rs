@@ -80,8 +80,8 @@ pub struct Limit {
     pub theory: f64,
 }
 
-/// The maximum of a block, in hundredths, rounded up: all the precision that a tail has, in a state
-/// that is stored with every batch. The censored ones are negative, from minus one on.
+/// The maximum of a block, in hundredths, rounded up: all the precision that a tail has, in a
+/// state that is stored with every batch. The censored ones are negative, from minus one on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Maximum(i32);
 

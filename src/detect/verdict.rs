@@ -69,8 +69,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What one sample means. Changes are boxed: they are rare and large, and a verdict is made of every
-/// sample.
+/// What one sample means. Changes are boxed: they are rare and large, and a verdict is made of
+/// every sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// What was expected; while a change is open, the level before it. `None` while warming up.

@@ -1,7 +1,7 @@
 //! A stored state becomes the present one. Detectors change more often than everything else, and
 //! one that cannot be understood must cost its own learning and nothing more: not the other
-//! signals', not the open incidents, not the start. How one is read that the version before wrote is
-//! `detect::upgrade`'s.
+//! signals', not the open incidents, not the start. How one is read that the version before wrote
+//! is `detect::upgrade`'s.
 
 use serde::{Deserialize, de::Error as _};
 use serde_json::{Error, Value};

@@ -31,8 +31,8 @@ impl Baseline {
         self.still > STILL_SHARE && self.is_flow() && self.level.now() < self.reach()
     }
 
-    /// What falls are held against at a time, with its season, by how much the scatter is wider than
-    /// the fitted one, and what the last deviation still counts for then.
+    /// What falls are held against at a time, with its season, by how much the scatter is wider
+    /// than the fitted one, and what the last deviation still counts for then.
     pub(super) fn fall(&self, season: f64, widening: f64, persistence: f64) -> Option<Fall> {
         if self.lean <= 0.0 || !self.is_flow() || !self.level.is_settled() {
             return None;

@@ -89,9 +89,9 @@ impl Baseline {
     }
 
     /// The part of the mean that is removed. The level is where clipped deviations balance, and a
-    /// standardised leap counts for its logarithm: of a signal that leaps up now and then and slides
-    /// down in between, what is left does not average to nothing, and its sum, which is what the
-    /// test looks at, would drift for ever.
+    /// standardised leap counts for its logarithm: of a signal that leaps up now and then and
+    /// slides down in between, what is left does not average to nothing, and its sum, which is what
+    /// the test looks at, would drift for ever.
     ///
     /// Pooled towards nothing by the non-negative garrote at the universal threshold, as a season's
     /// harmonics are: noise alone leaves nothing, and a small shift that is not seen yet is not

@@ -1,5 +1,5 @@
-//! The smallest step that a signal can make, as far as its values tell, and what follows from it for
-//! its scatter.
+//! The smallest step that a signal can make, as far as its values tell, and what follows from it
+//! for its scatter.
 
 use super::{Baseline, SCALE_MIN};
 
