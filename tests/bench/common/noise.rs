@@ -12,7 +12,7 @@
 //! | Poisson(λ) | Poisson with mean λ + δσ | √λ |
 //! | NB + season | negative binomial of size 10 with mean 20 (1 + 0.5 sin(2π t/day)) + δσ | √60 |
 //! | NB(m, r) | negative binomial of mean m and size r, + δσ in the mean | √(m + m²/r) |
-//! | bursts q | zero; in a share q + δσ of slots 10 U^(-2/3), rounded down (Pareto) | √(q (1 − q)) |
+//! | bursts q | zero; in a share q + δσ of slots 10 U^(-2/3), rounded down | √(q (1 − q)) |
 //! | N + season A | z + A sin(2π t/day) + δ | 1 |
 //! | N, 2 % gaps | z + δ in 98 % of slots, chosen independently | 1 |
 //!

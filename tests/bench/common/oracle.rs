@@ -5,8 +5,8 @@
 //! Where the noise is normal once it is whitened (N, AR, seasons, gaps) this is exact FOCuS with
 //! known mean in both directions (Romano, Eckley, Fearnhead and Rigaill, JMLR 24, 2023) on the
 //! exactly whitened values. For independent counts it is the same over the true family (Ward,
-//! Dilillo, Eckley and Fearnhead, "Poisson-FOCuS", JASA 2023; Ward, Romano, Eckley and Fearnhead, "A
-//! constant-per-iteration likelihood ratio test for online changepoint detection for exponential
+//! Dilillo, Eckley and Fearnhead, "Poisson-FOCuS", JASA 2023; Ward, Romano, Eckley and Fearnhead,
+//! "A constant-per-iteration likelihood ratio test for online changepoint detection for exponential
 //! family models", Statistics and Computing 34, 2024); of bursts it is how often they come.
 //! Elsewhere it is the generalised likelihood ratio of the true family over a grid of sizes in both
 //! directions, over every onset by Page's recursion for each size. It shares no code with the
