@@ -448,6 +448,29 @@ mod tests {
     }
 
     #[test]
+    fn a_bin_keeps_place_and_count_and_counts_no_further_than_it_can() {
+        for place in [-2_000, -1, 0, 2_000] {
+            let bin = Bin::new(place, 400_000).with_more(7);
+            assert_eq!((bin.place(), bin.count()), (place, 400_007));
+            let full = bin.with_more(Bin::COUNT_MAX);
+            assert_eq!((full.place(), full.count()), (place, Bin::COUNT_MAX));
+        }
+    }
+
+    #[test]
+    fn a_bin_is_found_wherever_the_gaps_are() {
+        let mut histogram = Histogram::default();
+        let sizes: Vec<f64> = [-9, -4, -3, -2, 0, 1, 2, 3, 7, 20].map(f64::from).to_vec();
+        for size in &sizes {
+            histogram.add(size.exp2());
+            histogram.add(size.exp2());
+        }
+        let counts: Vec<u32> = histogram.bins.iter().map(|bin| bin.count()).collect();
+        assert_eq!(counts, vec![2; sizes.len()]);
+        assert!(histogram.bins.is_sorted_by_key(|bin| bin.place()));
+    }
+
+    #[test]
     fn histogram_is_bounded_and_fades() {
         let mut histogram = Histogram::default();
         for exponent in -140..140 {

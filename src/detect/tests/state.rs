@@ -45,6 +45,6 @@ fn state_stays_small() {
         bench.quiet(30_000, &mut next);
         let stored = serde_json::to_string(&bench.detector).expect("serialises");
         println!("{kind}: {} bytes of JSON", stored.len());
-        assert!(stored.len() < 12_000, "{}", stored.len());
+        assert!(stored.len() < 10_000, "{}", stored.len());
     }
 }
