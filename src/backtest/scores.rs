@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cli::BacktestOptions,
     detect::{Detector, Verdict},
-    incident::{Change, ChangeKind},
+    incident::Change,
     pipeline::{Pipeline, Watching},
     recording::{Recording, Writer},
     series::Time,
@@ -121,11 +121,7 @@ impl Scores {
                 if let Some(watch) = self.watches.get_mut(signal) {
                     let verdict = watch.step(signal, at, &watching);
                     score = verdict.anomaly;
-                    let came_back = |change: &Change| change.kind == ChangeKind::Point;
-                    self.changes.extend(verdict.change.map(|change| *change));
-                    self.changes.extend(verdict.ramp.map(|change| *change));
-                    let returned = verdict.returned.map(|change| *change);
-                    self.changes.extend(returned.filter(came_back));
+                    self.changes.extend(verdict.told().cloned());
                 } else {
                     // The pipeline's has learned from the history, if there is one.
                     self.watches.insert(signal.clone(), Watch::of(watching.detector));

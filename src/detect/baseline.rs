@@ -80,10 +80,14 @@ pub struct Baseline {
     square: f64,
     /// The autocorrelation that is removed.
     persistence: f64,
-    /// Mean cube of standardised innovations, the mean square of the cubes, and how much of the
-    /// skewness is removed.
+    /// Mean square, beyond 1, and mean cube of standardised innovations, the mean square of the
+    /// cubes, the skewness that is believed, and how much of it is removed.
+    #[serde(default)]
+    narrow_excess: f64,
     cube: f64,
     cube_square: f64,
+    #[serde(default)]
+    lean: f64,
     skewness: f64,
     /// Mean of what is held against the test, its mean square, and how much of the mean is removed.
     /// States from before these were kept begin without.
@@ -93,12 +97,6 @@ pub struct Baseline {
     mean_square: f64,
     #[serde(default)]
     center: f64,
-    /// Mean square of the same, beyond 1.
-    #[serde(default)]
-    narrow_excess: f64,
-    /// The skewness that is believed, whatever can be removed of it.
-    #[serde(default)]
-    lean: f64,
     /// Samples in a row that were not negative.
     #[serde(default)]
     unsigned: u64,
@@ -217,7 +215,7 @@ impl Baseline {
 
     /// The variance of the level in that of a sample. A still signal's level is its last value.
     pub fn level_error(&self) -> f64 {
-        if self.still > STILL_SHARE { 0.0 } else { 1.0 / self.level.samples() }
+        if self.still > STILL_SHARE { 0.0 } else { self.level.error() }
     }
 
     /// The level rests on enough samples for what differs from it to be scatter.
@@ -296,6 +294,8 @@ impl Baseline {
         let at_s = unix_s(at);
         let steps = self.last.map_or(1.0, |last| intervals_between(last.at_s, at_s, interval_s));
         let adjacent = steps == 1.0;
+        // An autoregression seen every k-th time is one with φ^k and that much more scatter.
+        let persistence = if adjacent { self.persistence } else { self.persistence.powf(steps) };
         let times = self.season.at(at_s, interval_s);
         let deviation = self.last_deviation();
         let level = self.level.now() + times.sum();
@@ -313,16 +313,12 @@ impl Baseline {
                 scattering: level + self.persistence * deviation,
                 still: true,
                 adjacent,
-                fall: self.fall(times.sum(), 1.0, self.persistence.powf(steps)),
+                fall: self.fall(times.sum(), 1.0, persistence),
             };
         }
-        let mut persistence = self.persistence;
-        let mut widening = 1.0 + 1.0 / self.level.samples();
+        let mut widening = 1.0 + self.level.error();
         if !adjacent {
-            // An autoregression seen every k-th time is one with φ^k and this much more scatter.
-            persistence = self.persistence.powf(steps);
-            let narrow = 1.0 - self.persistence * self.persistence;
-            widening *= (1.0 - persistence * persistence) / narrow;
+            widening *= (1.0 - persistence * persistence) / self.unforeseen();
         }
         let widening = widening.sqrt() * self.season.scatter_at(at_s);
         let scattering = level + persistence * deviation;
@@ -370,7 +366,7 @@ impl Baseline {
             return self.stillness().innovation((2.0 * ratio).sqrt());
         }
         let z = (2.0 * self.fitted.undiscounted(ratio)).sqrt();
-        self.fitted.innovation(z) * (1.0 + 1.0 / self.level.samples()).sqrt()
+        self.fitted.innovation(z) * (1.0 + self.level.error()).sqrt()
     }
 
     /// How far from its level the signal ordinarily is, whatever it was before. After a fall of a
@@ -381,9 +377,8 @@ impl Baseline {
             let scatter = fall.map(|fall| Scatter { sigma: fall.deviation, persistence });
             return Ordinary { band: self.still_band, scatter };
         }
-        let unexplained = 1.0 - self.persistence * self.persistence;
         Ordinary {
-            band: self.edge / unexplained.sqrt(),
+            band: self.edge / self.unforeseen().sqrt(),
             scatter: Some(Scatter { sigma: self.sigma, persistence: self.persistence }),
         }
     }
@@ -425,15 +420,9 @@ impl Baseline {
         let ordinary = clipped(reach * youth);
         // A season that is not known yet looks like a deviation.
         let seasonal = clipped(SEASON_REACH * reach);
-        let sigma = self.sigma / (1.0 - self.persistence);
-        let progress = self.season.observe(
-            expected.at_s,
-            interval_s,
-            expected.times,
-            seasonal,
-            sigma * sigma,
-            wide.ln(),
-        );
+        let noise = self.noise_in_means();
+        let (at_s, times) = (expected.at_s, expected.times);
+        let progress = self.season.observe(at_s, interval_s, times, seasonal, noise, wide.ln());
         if follow {
             self.level.observe(ordinary - season);
             if self.level.is_settled() && !expected.still {
@@ -448,7 +437,6 @@ impl Baseline {
             self.level.start(level, NOISE_AFTER_ADOPTION);
             self.limit_noise();
         }
-        let at_s = expected.at_s;
         let season =
             if progress.part_ended { self.season.at(at_s, interval_s).sum() } else { season };
         self.last = Some(Last { at_s, value, season });
@@ -469,7 +457,18 @@ impl Baseline {
 
     /// Deviations from the level count up to here.
     fn reach(&self) -> f64 {
-        CLIP_SCALES * self.fitted.scale / (1.0 - self.persistence * self.persistence).sqrt()
+        CLIP_SCALES * self.fitted.scale / self.unforeseen().sqrt()
+    }
+
+    /// The share of the variance around the level that the previous deviation does not foresee.
+    fn unforeseen(&self) -> f64 {
+        1.0 - self.persistence * self.persistence
+    }
+
+    /// The variance of a sample in a mean of many, autocorrelation included.
+    fn noise_in_means(&self) -> f64 {
+        let sigma = self.sigma / (1.0 - self.persistence);
+        sigma * sigma
     }
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
@@ -489,9 +488,8 @@ impl Baseline {
         if self.still > STILL_SHARE || self.season.is_believed() {
             return false;
         }
-        let sigma = self.sigma / (1.0 - self.persistence);
         let size_ln = self.fitted.scale.ln();
-        let (at_s, noise) = (unix_s(at), sigma * sigma);
+        let (at_s, noise) = (unix_s(at), self.noise_in_means());
         let times = self.season.at(at_s, interval_s);
         let progress = self.season.observe(at_s, interval_s, times, value, noise, size_ln);
         if progress.level.is_some() {

@@ -101,6 +101,11 @@ impl Level {
         self.samples.min(2.0 * self.memory)
     }
 
+    /// The variance of the level in that of a sample.
+    pub fn error(&self) -> f64 {
+        1.0 / self.samples()
+    }
+
     /// A new level may be far off: by so much more than later its errors count.
     pub fn youth(&self) -> f64 {
         1.0 + SETTLED_SAMPLES / self.samples.max(1.0)

@@ -59,11 +59,9 @@ pub use verdict::{Origin, Settings, Verdict};
 /// Values beyond this are taken for it, so that squares and sums stay finite.
 const VALUE_MAX: f64 = 1e140;
 
-/// Latest samples that are kept, for the level since an onset and the onset's interval.
+/// Latest samples that are kept, for the level since an onset, the onset's interval and a new
+/// normal, which is the mean of those since the onset.
 const RECENT_SAMPLES: usize = 16;
-
-/// A new normal is the mean of the latest samples since the onset, at most this many.
-const REBASE_SAMPLES: usize = 16;
 
 /// An alarm that returns within this many samples on a measured signal was a point.
 const POINT_SAMPLES: u64 = 2;
@@ -218,14 +216,14 @@ impl Detector {
     ) {
         let scores = self.scores(settings.direction, expected);
         let (direction, score) = self.strongest(scores, settings.direction);
+        let threshold = self.threshold(direction);
         verdict.score = score;
-        verdict.threshold = Some(self.threshold(direction));
-        verdict.anomaly = verdict.threshold.map_or(0.0, |threshold| anomaly(score, threshold));
-        let significant = verdict.threshold.is_some_and(|threshold| threshold < score);
-        let alarm = self.alarm(settings, signal, expected, at, direction, verdict);
-        let Some(Alarm { change, level, shape }) = alarm else {
-            let suspicious =
-                verdict.threshold.is_some_and(|limit| limit * SUSPICIOUS_SHARE < score);
+        verdict.threshold = Some(threshold);
+        verdict.anomaly = anomaly(score, threshold);
+        let significant = threshold < score;
+        let alarm = significant.then(|| self.alarm(settings, signal, expected, at, direction));
+        let Some(Alarm { change, level, shape }) = alarm.flatten() else {
+            let suspicious = threshold * SUSPICIOUS_SHARE < score;
             let follow = significant || !suspicious || !self.is_settled();
             let relearned = self.baseline.learn(expected, observed, settings.interval_s, follow);
             if relearned || self.baseline.samples() == COLD_SAMPLES {
@@ -294,18 +292,15 @@ impl Detector {
         }
         let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
-        if wanted && distance > ordinary.band {
-            let score = self.best(opposite, expected).score;
-            let threshold = Some(self.threshold(opposite));
-            let alarm = Verdict { score, threshold, ..verdict.clone() };
-            if let Some(Alarm { change, shape, .. }) =
-                self.alarm(settings, &open.change.signal, expected, at, opposite, &alarm)
-            {
-                verdict.score = score;
-                verdict.anomaly = anomaly(score, change.threshold);
-                self.raise(Change { before: open.change.before, ..change }, shape, verdict);
-                return;
-            }
+        if wanted
+            && distance > ordinary.band
+            && let Some(Alarm { change, shape, .. }) =
+                self.alarm(settings, &open.change.signal, expected, at, opposite)
+        {
+            verdict.score = change.score;
+            verdict.anomaly = anomaly(change.score, change.threshold);
+            self.raise(Change { before: open.change.before, ..change }, shape, verdict);
+            return;
         }
         self.open = Some(open);
     }
@@ -314,12 +309,14 @@ impl Detector {
     /// tail of which only what raised no alarm is learned is none: points would alarm until the
     /// threshold is so high that it hides lasting changes, too.
     fn learn_point(&mut self, from: Time) {
-        for sample in self.recent.iter().rev().take_while(|sample| sample.at >= from) {
-            self.baseline.learn_size(f64::from(sample.innovation));
+        let innovations: Vec<f32> =
+            self.since(Some(from)).map(|sample| sample.innovation).collect();
+        for innovation in innovations {
+            self.baseline.learn_size(f64::from(innovation));
         }
     }
 
-    /// The change that the verdict's score stands for, if it is one.
+    /// The change in this direction, if there is one that is significant and matters.
     fn alarm(
         &self,
         settings: &Settings,
@@ -327,12 +324,12 @@ impl Detector {
         expected: &Expectation,
         at: Time,
         direction: Direction,
-        verdict: &Verdict,
     ) -> Option<Alarm> {
-        let threshold = verdict.threshold.filter(|threshold| verdict.score > *threshold)?;
+        let threshold = self.threshold(direction);
         let best = self.best(direction, expected);
-        let onset = best.onset?;
-        let latest = mean(&self.values_since(Some(onset.at), RECENT_SAMPLES))?;
+        let onset = best.onset.filter(|_| best.score > threshold)?;
+        let since: Vec<f64> = self.since(Some(onset.at)).map(|sample| sample.value).collect();
+        let latest = mean(&since)?;
         // The latest alone would overstate a small change that took long to be seen.
         let after = match self.baseline.shift(best.samples, best.size, expected.fall_in(direction))
         {
@@ -357,7 +354,7 @@ impl Detector {
             direction,
             before: onset.level,
             after,
-            score: verdict.score,
+            score: best.score,
             threshold,
         };
         // A flow that mostly stands still at zero leaps from its last value, and has learned a
@@ -464,27 +461,21 @@ impl Detector {
         self.down.clear();
     }
 
-    /// The latest values, newest first, at most `count`, none before `since`.
-    fn values_since(&self, since: Option<Time>, count: usize) -> Vec<f64> {
-        let latest = self.recent.iter().rev().take(count);
-        latest
-            .take_while(|sample| since.is_none_or(|since| since <= sample.at))
-            .map(|sample| sample.value)
-            .collect()
+    /// The latest samples, newest first, none before `since`.
+    fn since(&self, since: Option<Time>) -> impl Iterator<Item = &Recent> {
+        let latest = self.recent.iter().rev();
+        latest.take_while(move |sample| since.is_none_or(|since| since <= sample.at))
     }
 
-    /// The same without the season, at most as many as make a new normal. A flow has a new level
-    /// where most of so many samples are beyond its old one; else its bursts count as they did.
+    /// Their values without the season: a new normal. A flow has a new level where most of so many
+    /// samples as are kept lie beyond its old one; else its bursts count as they did.
     fn deseasoned_since(&self, since: Option<Time>) -> Vec<f64> {
-        let latest = self.recent.iter().rev().take(REBASE_SAMPLES);
-        let values: Vec<f64> = latest
-            .take_while(|sample| since.is_none_or(|since| since <= sample.at))
-            .map(|sample| sample.value - sample.season)
-            .collect();
+        let values = self.since(since).map(|sample| sample.value - sample.season);
+        let values: Vec<f64> = values.collect();
         let counted = values.iter().map(|value| self.baseline.countable_for_level(*value));
         let counted: Vec<f64> = counted.collect();
         let beyond = values.iter().zip(&counted).filter(|(value, counted)| value != counted);
-        if 2 * beyond.count() > REBASE_SAMPLES { values } else { counted }
+        if 2 * beyond.count() > RECENT_SAMPLES { values } else { counted }
     }
 
     fn remember(&mut self, at: Time, value: f64, season: f64, innovation: f64) {
@@ -514,15 +505,9 @@ impl Detector {
             expected: Some(expected.value),
             expected_low: Some(expected.value - expected.band),
             expected_high: Some(expected.value + expected.band),
-            score: 0.0,
             threshold: Some(limit.threshold),
             threshold_origin: origin,
-            anomaly: 0.0,
-            samples: 0,
-            cold: None,
-            change: None,
-            returned: None,
-            ramp: None,
+            ..Verdict::default()
         }
     }
 
@@ -538,20 +523,7 @@ impl Detector {
             let threshold = self.limit(settings.false_alarms_per_sample).threshold;
             self.blindness(settings, threshold)
         };
-        Verdict {
-            expected: None,
-            expected_low: None,
-            expected_high: None,
-            score: 0.0,
-            threshold: None,
-            threshold_origin: Origin::Nowhere,
-            anomaly: 0.0,
-            samples,
-            cold,
-            change: None,
-            returned: None,
-            ramp: None,
-        }
+        Verdict { samples, cold, ..Verdict::default() }
     }
 
     /// What a short history hides.

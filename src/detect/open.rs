@@ -20,7 +20,7 @@ const SIGMAS_MAX: f64 = 1e60;
 /// An alarm that has not returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
-    /// The change as it was raised.
+    /// The change as it was raised; its kind as it was told since.
     pub change: Change,
     /// Samples since the one that raised it.
     pub samples: u64,

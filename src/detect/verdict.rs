@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use crate::{incident::Change, series::Direction};
+use crate::{
+    incident::{Change, ChangeKind},
+    series::Direction,
+};
 
 /// What a detector is asked for. Not part of its state: it may differ from sample to sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +47,10 @@ impl Settings {
 }
 
 /// Where a threshold comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// There is none yet.
+    #[default]
     Nowhere,
     /// The theory of N(0,1) innovations, at the budget.
     Theory,
@@ -70,8 +74,8 @@ impl fmt::Display for Origin {
 }
 
 /// What one sample means. Changes are boxed: they are rare and large, and a verdict is made of
-/// every sample.
-#[derive(Clone, Debug, PartialEq)]
+/// every sample. The default is of a detector that cannot say anything yet.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// What was expected; while a change is open, the level before it. `None` while warming up.
     pub expected: Option<f64>,
@@ -100,6 +104,16 @@ pub struct Verdict {
     pub returned: Option<Box<Change>>,
     /// An earlier alarm, still open, that turned out to be a ramp at this sample.
     pub ramp: Option<Box<Change>>,
+}
+
+impl Verdict {
+    /// The changes that this sample told: a new one, an open one that is a ramp, and an earlier one
+    /// that was a point.
+    pub fn told(&self) -> impl Iterator<Item = &Change> {
+        let returned = self.returned.as_deref();
+        let point = returned.filter(|change| change.kind == ChangeKind::Point);
+        [self.change.as_deref(), self.ramp.as_deref(), point].into_iter().flatten()
+    }
 }
 
 /// Samples as a duration for people.

@@ -441,6 +441,7 @@ impl WatchedSignal {
         }
         let settings = self.detector_settings(signal, alpha, settings);
         let verdict = self.detector.step(&settings, signal, at, value);
+        step.changes.extend(verdict.told().cloned());
         let threshold = verdict.threshold;
         let (could, alarmed) = (threshold.is_some(), verdict.change.is_some());
         self.judged.sampled(at, could, alarmed, settings.interval_s);
@@ -465,18 +466,11 @@ impl WatchedSignal {
         if let Some(suspect) = &mut self.suspect {
             suspect.samples_since += 1;
         }
-        if let Some(change) = verdict.change {
-            if !settings.exact {
-                self.suspect = Some(Suspect { change: Change::clone(&change), samples_since: 0 });
-            }
-            step.changes.push(*change);
+        if let Some(change) = verdict.change.filter(|_| !settings.exact) {
+            self.suspect = Some(Suspect { change: *change, samples_since: 0 });
         }
-        step.changes.extend(verdict.ramp.map(|change| *change));
-        if let Some(returned) = verdict.returned {
+        if verdict.returned.is_some() {
             self.suspect = None;
-            if returned.kind == ChangeKind::Point {
-                step.changes.push(*returned);
-            }
         }
     }
 }

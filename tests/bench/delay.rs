@@ -21,21 +21,19 @@
 mod common;
 
 use common::{
+    change::Change,
     command_line::Options,
-    noise::{Noise, Source},
+    noise::Noise,
     oracle,
     statistics::{Bound, Figure},
     table::Table,
-    watch::{ARL_SILENT, Called, Watch},
+    watch::{Called, DELAY_MAX, Runs, Watch, delay, future, watches},
 };
 
 /// The average run length of most figures, in samples.
 const ARL: f64 = 5_000.0;
 /// And that of a signal that may seldom be wrong.
 const ARL_LONG: f64 = 500_000.0;
-
-/// A change that is not seen within so many samples counts as seen then, and is shown as missed.
-const DELAY_MAX: u64 = 20_000;
 
 /// Waits for a false alarm are given up after so many times the ARL that is sought.
 const CENSORED_AT: f64 = 20.0;
@@ -63,23 +61,6 @@ struct Case {
     goal: f64,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    /// A lasting shift, in σ.
-    Shift(f64),
-    /// A rise a sample, in σ.
-    Ramp(f64),
-}
-
-impl Change {
-    fn at(self, sample: u64) -> f64 {
-        match self {
-            Change::Shift(size) => size,
-            Change::Ramp(slope) => slope * sample as f64,
-        }
-    }
-}
-
 const fn shift(name: &'static str, size: f64, floor: f64, goal: f64) -> Case {
     Case { name, change: Change::Shift(size), floor, goal }
 }
@@ -97,13 +78,6 @@ const CASES: [Case; 5] = [
 const CASES_LONG: [Case; 3] =
     [shift("1σ", 1.0, 27.0, 25.0), shift("2σ", 2.0, 7.5, 7.0), shift("5σ", 5.0, 1.7, 1.6)];
 
-/// How many histories, and how many futures of each.
-#[derive(Clone, Copy, Debug)]
-struct Runs {
-    histories: u64,
-    futures: u64,
-}
-
 fn main() {
     let options = Options::read();
     println!("delays in samples, the first changed sample is 1; first seed {}", options.seed);
@@ -118,45 +92,6 @@ fn main() {
     }
     against_the_oracle(&options);
     falls_of_counts(&options);
-}
-
-/// Detectors that have seen quiet samples only.
-fn watches(options: &Options, noise: Noise, history: u64, runs: Runs) -> Vec<Watch> {
-    options.each(runs.histories, |run| {
-        let mut watch = Watch::new(Source::new(noise, options.seed + run), ARL_SILENT);
-        watch.quiet(history);
-        watch
-    })
-}
-
-/// A copy of a detector that goes on with a future of its own, at a nominal run length.
-fn future(options: &Options, watch: &Watch, run: u64, future: u64, nominal: f64) -> Watch {
-    let mut watch = watch.clone();
-    watch.source.reseed((options.seed + run) * 1_000_003 + future);
-    watch.set_arl(nominal);
-    watch
-}
-
-/// The mean delay, and the number of futures in which the change was missed.
-fn delay(
-    options: &Options,
-    watches: &[Watch],
-    futures: u64,
-    nominal: f64,
-    change: Change,
-) -> (Figure, u64) {
-    let means = options.each(watches.len() as u64, |run| {
-        let (mut sum, mut missed) = (0, 0);
-        for index in 0..futures {
-            let mut watch = future(options, &watches[run as usize], run, index, nominal);
-            let delay = watch.until_alarm(DELAY_MAX, |sample| change.at(sample));
-            sum += delay.unwrap_or(DELAY_MAX);
-            missed += u64::from(delay.is_none());
-        }
-        (sum as f64 / futures as f64, missed)
-    });
-    let missed = means.iter().map(|(_, missed)| missed).sum();
-    (Figure::mean(&means.into_iter().map(|(mean, _)| mean).collect::<Vec<_>>()), missed)
 }
 
 /// The run length that is achieved at a nominal one.
@@ -269,7 +204,7 @@ fn called(options: &Options) {
         ("ramp 0.1σ", Change::Ramp(0.1)),
         ("ramp 1σ", Change::Ramp(1.0)),
     ];
-    let runs = options.runs(1_000, 20_000);
+    let runs = Runs { histories: options.runs(1_000, 20_000), futures: 1 };
     let columns = [
         ("change", 11),
         ("alarm", 14),
@@ -279,11 +214,10 @@ fn called(options: &Options) {
     ];
     let title = "What a change is called, after 6,000 samples at a nominal ARL of 5,000";
     let table = Table::begin(title, &columns);
+    let watches = watches(options, Noise::Normal, 6_000, runs);
     for (name, change) in cases {
-        let results = options.each(runs, |run| {
-            let source = Source::new(Noise::Normal, options.seed + run);
-            let mut watch = Watch::new(source, ARL_SILENT);
-            watch.quiet(6_000);
+        let results = options.each(runs.histories, |run| {
+            let mut watch = watches[run as usize].clone();
             watch.set_arl(ARL);
             let alarm = watch.until_alarm(DELAY_MAX, |sample| change.at(sample))?;
             let wait = |sample| change.at(alarm + sample);

@@ -16,12 +16,12 @@ mod common;
 
 use common::{
     calibration,
+    change::Change,
     command_line::Options,
     noise::{Noise, Source},
-    oracle::Hull,
-    statistics::Figure,
+    oracle::{Hull, normal_score},
     table::Table,
-    watch::{ARL_SILENT, Watch},
+    watch::{self, Runs, watches},
 };
 
 /// The detector's name in the table.
@@ -39,16 +39,13 @@ const HISTORY: u64 = 500;
 /// Onsets that the two-mean test looks back over: far beyond every delay that is measured.
 const ONSETS: usize = 800;
 
-/// A change that is not seen within so many samples counts as seen then.
-const DELAY_MAX: u64 = 20_000;
-
-/// Changes: a shift, or with `true` a rise a sample, in standard deviations.
-const CHANGES: [(&str, f64, bool); 5] = [
-    ("0.5σ", 0.5, false),
-    ("1σ", 1.0, false),
-    ("2σ", 2.0, false),
-    ("5σ", 5.0, false),
-    ("ramp 0.01σ", 0.01, true),
+/// What is to be seen.
+const CHANGES: [(&str, Change); 5] = [
+    ("0.5σ", Change::Shift(0.5)),
+    ("1σ", Change::Shift(1.0)),
+    ("2σ", Change::Shift(2.0)),
+    ("5σ", Change::Shift(5.0)),
+    ("ramp 0.01σ", Change::Ramp(0.01)),
 ];
 
 #[derive(Clone, Debug)]
@@ -87,8 +84,7 @@ impl Peer {
                 best
             }
             Peer::Focus { up, down } => {
-                let score = |rise: f64, samples: f64| rise * rise / (2.0 * samples);
-                up.step(value, score).max(down.step(-value, score))
+                up.step(value, normal_score).max(down.step(-value, normal_score))
             }
             Peer::TwoMeans { sums } => {
                 let seen = sums.len();
@@ -106,51 +102,16 @@ impl Peer {
     }
 }
 
-/// A test at the end of its quiet part, with the noise that goes on.
-fn begun(options: &Options, peer: &Peer, quiet: u64, run: u64) -> (Peer, Source) {
+/// A run of a test, from the end of its quiet part on.
+fn run(options: &Options, peer: &Peer, quiet: u64, run: u64) -> impl FnMut(f64) -> f64 + use<> {
     let mut source = Source::new(Noise::Normal, options.seed + run);
     let mut peer = peer.clone();
-    (0..quiet).filter_map(|_| source.sample(0.0)).for_each(|value| {
-        peer.step(value);
+    // This noise has a sample in every slot.
+    let mut next = move |shift| source.sample(shift).map_or(0.0, |value| peer.step(value));
+    (0..quiet).for_each(|_| {
+        next(0.0);
     });
-    (peer, source)
-}
-
-fn delay(
-    options: &Options,
-    peer: &Peer,
-    quiet: u64,
-    threshold: f64,
-    (size, ramp): (f64, bool),
-) -> Figure {
-    let delays = options.each(options.runs(4_000, 20_000), |run| {
-        let (mut peer, mut source) = begun(options, peer, quiet, 3_000_000 + run);
-        let seen = (1..DELAY_MAX).find(|sample| {
-            let shift = if ramp { size * *sample as f64 } else { size };
-            source.sample(shift).is_some_and(|value| peer.step(value) > threshold)
-        });
-        seen.unwrap_or(DELAY_MAX) as f64
-    });
-    Figure::mean(&delays)
-}
-
-/// The same of the detector, at a nominal run length after so many samples; each history has
-/// several futures.
-fn detector_delay(options: &Options, history: u64, arl: f64, (size, ramp): (f64, bool)) -> Figure {
-    let futures = 10;
-    let delays = options.each(options.runs(400, 2_000), |run| {
-        let mut watch = Watch::new(Source::new(Noise::Normal, options.seed + run), ARL_SILENT);
-        watch.quiet(history);
-        watch.set_arl(arl);
-        let delays = (0..futures).map(|future| {
-            let mut watch = watch.clone();
-            watch.source.reseed((options.seed + run) * 1_000_003 + future);
-            let shift = |sample: u64| if ramp { size * sample as f64 } else { size };
-            watch.until_alarm(DELAY_MAX, shift).unwrap_or(DELAY_MAX) as f64
-        });
-        delays.sum::<f64>() / futures as f64
-    });
-    Figure::mean(&delays)
+    next
 }
 
 fn main() {
@@ -170,21 +131,25 @@ fn main() {
         if !options.wants(name) {
             continue;
         }
-        let runs = options.runs(400, 2_000);
-        let (threshold, achieved) = calibration::threshold(&options, arl, runs, |run| {
-            let (mut peer, mut source) = begun(&options, &peer, quiet, 2_000_000 + run);
-            // This noise has a sample in every slot.
-            move || source.sample(0.0).map_or(0.0, |value| peer.step(value))
+        let start = |number| run(&options, &peer, quiet, number);
+        let calibrations = options.runs(400, 2_000);
+        let (threshold, achieved) = calibration::threshold(&options, arl, calibrations, start);
+        let runs = options.runs(4_000, 20_000);
+        let delays = CHANGES.map(|(_, change)| {
+            calibration::delay(&options, runs, threshold, change, start).text(2)
         });
-        let delays = CHANGES
-            .map(|(_, size, ramp)| delay(&options, &peer, quiet, threshold, (size, ramp)).text(2));
         let of = [name.into(), history.into(), achieved.text(0), format!("{threshold:.2}")];
         table.row(of.into_iter().chain(delays));
     }
-    for (history, arl) in [(500, 5_000.0), (20_000, 5_000.0), (20_000, 500_000.0)] {
-        if options.wants(DETECTOR) {
-            let delays = CHANGES.map(|(_, size, ramp)| {
-                detector_delay(&options, history, arl, (size, ramp)).text(2)
+    if !options.wants(DETECTOR) {
+        return;
+    }
+    let runs = Runs { histories: options.runs(400, 2_000), futures: 10 };
+    for (history, arls) in [(500, &[5_000.0][..]), (20_000, &[5_000.0, 500_000.0])] {
+        let watches = watches(&options, Noise::Normal, history, runs);
+        for arl in arls {
+            let delays = CHANGES.map(|(_, change)| {
+                watch::delay(&options, &watches, runs.futures, *arl, change).0.text(2)
             });
             let of =
                 [DETECTOR.into(), history.to_string(), format!("{arl} nominal"), String::new()];

@@ -44,8 +44,7 @@ impl Baseline {
         if self.still > STILL_SHARE {
             // No scale fits bursts. What they count for the level they count here, so that falls
             // are zero in the mean as long as nothing changes.
-            let unexplained = 1.0 - self.persistence * self.persistence;
-            (deviation, reach) = ((self.square * unexplained).sqrt(), self.reach());
+            (deviation, reach) = ((self.square * self.unforeseen()).sqrt(), self.reach());
             clustering = self.clustering(deviation);
         }
         let deviation = deviation * widening;
@@ -83,7 +82,7 @@ impl Baseline {
 
     /// The variance in that of a sample of the level that falls are held against.
     pub fn fall_error(&self) -> f64 {
-        1.0 / self.level.samples()
+        self.level.error()
     }
 
     /// A log-likelihood ratio of falls, for a scatter that is estimated.

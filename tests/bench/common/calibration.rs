@@ -1,17 +1,23 @@
-//! The threshold at which a test keeps an average run length, found by simulation. Knows nothing of
-//! the test but its statistic.
+//! The threshold at which a test keeps an average run length, found by simulation, and its delays
+//! at a threshold. Knows nothing of the test but its statistic: what begins a run gives back
+//! something that takes the shift of the next sample, in σ, and yields the statistic.
 
-use super::{command_line::Options, statistics::Figure};
+use super::{change::Change, command_line::Options, statistics::Figure};
 
 /// Waits are given up after so many times the run length that is sought.
 const CENSORED_AT: f64 = 3.0;
+
+/// Runs are numbered apart from those of the detectors that are measured beside, and the delays'
+/// apart from the thresholds'.
+const FIRST_RUN: u64 = 2_000_000;
+const FIRST_DELAY_RUN: u64 = 3_000_000;
 
 /// Halvings in the search for a threshold, from 0 to 100: to 1e-7.
 const HALVINGS: usize = 30;
 
 /// The threshold at which the statistic's average run length is `arl`, and the run length that it
-/// had there. `start` begins a run: what it gives back yields the statistic sample by sample.
-pub(crate) fn threshold<Next: FnMut() -> f64>(
+/// had there.
+pub(crate) fn threshold<Next: FnMut(f64) -> f64>(
     options: &Options,
     arl: f64,
     runs: u64,
@@ -20,10 +26,10 @@ pub(crate) fn threshold<Next: FnMut() -> f64>(
     let most = (CENSORED_AT * arl) as u64;
     // Records of the statistic's maximum hold the wait for every threshold at once.
     let records: Vec<Vec<(f64, u64)>> = options.each(runs, |run| {
-        let mut next = start(run);
+        let mut next = start(FIRST_RUN + run);
         let (mut records, mut highest) = (Vec::new(), 0.0);
         for seen in 1..=most {
-            let statistic = next();
+            let statistic = next(0.0);
             if statistic > highest {
                 highest = statistic;
                 records.push((statistic, seen));
@@ -47,4 +53,24 @@ pub(crate) fn threshold<Next: FnMut() -> f64>(
         }
     }
     (high, run_length(high))
+}
+
+/// The mean delay after a change, whose first sample is the run's first, at a threshold that every
+/// change reaches.
+pub(crate) fn delay<Next: FnMut(f64) -> f64>(
+    options: &Options,
+    runs: u64,
+    threshold: f64,
+    change: Change,
+    start: impl Fn(u64) -> Next + Sync,
+) -> Figure {
+    let delays = options.each(runs, |run| {
+        let mut next = start(FIRST_DELAY_RUN + run);
+        let mut delay = 1;
+        while next(change.at(delay)) <= threshold {
+            delay += 1;
+        }
+        delay as f64
+    });
+    Figure::mean(&delays)
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each measurement is a program that needs a part of this")]
 
 pub(crate) mod calibration;
+pub(crate) mod change;
 pub(crate) mod command_line;
 pub(crate) mod noise;
 pub(crate) mod oracle;

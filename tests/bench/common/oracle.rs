@@ -14,6 +14,7 @@
 
 use super::{
     calibration,
+    change::Change,
     command_line::Options,
     noise::{COUNT_SIZE, Noise, Source},
     statistics::Figure,
@@ -79,8 +80,7 @@ impl Oracle {
                     _ => value - mean,
                 };
                 self.last = Some(value);
-                let score = |rise: f64, samples: f64| rise * rise / (2.0 * samples);
-                up.step(innovation, score).max(down.step(-innovation, score))
+                up.step(innovation, normal_score).max(down.step(-innovation, normal_score))
             }
             Test::Counts { up, down } => {
                 let count = if let Noise::Bursts(_) = noise { value.min(1.0) } else { value };
@@ -188,22 +188,34 @@ impl Hull {
     }
 }
 
+/// The log-likelihood ratio of a shift of N(0,1) that rose so far over so many samples.
+pub(crate) fn normal_score(rise: f64, samples: f64) -> f64 {
+    rise * rise / (2.0 * samples)
+}
+
 fn slope(from: (f64, f64), to: (f64, f64)) -> f64 {
     (to.1 - from.1) / (to.0 - from.0)
+}
+
+/// A run of the test that knows a noise, after so many quiet samples.
+fn run(options: &Options, noise: Noise, run: u64, quiet: u64) -> impl FnMut(f64) -> f64 + use<> {
+    let mut source = Source::new(noise, options.seed + run);
+    let mut oracle = Oracle::new(noise);
+    let mut next = move |shift| loop {
+        if let Some(statistic) = oracle.watch(&mut source, shift) {
+            return statistic;
+        }
+    };
+    (0..quiet).for_each(|_| {
+        next(0.0);
+    });
+    next
 }
 
 /// The threshold at which the test that knows this noise has the average run length `arl`, and the
 /// run length that it had there.
 pub(crate) fn threshold(options: &Options, noise: Noise, arl: f64, runs: u64) -> (f64, Figure) {
-    calibration::threshold(options, arl, runs, |run| {
-        let mut source = Source::new(noise, options.seed + 2_000_000 + run);
-        let mut oracle = Oracle::new(noise);
-        move || loop {
-            if let Some(statistic) = oracle.watch(&mut source, 0.0) {
-                return statistic;
-            }
-        }
-    })
+    calibration::threshold(options, arl, runs, |number| run(options, noise, number, 0))
 }
 
 /// The mean delay of the test that knows this noise, at a threshold.
@@ -214,21 +226,6 @@ pub(crate) fn delay(
     shift: f64,
     runs: u64,
 ) -> Figure {
-    let delays = options.each(runs, |run| {
-        let mut source = Source::new(noise, options.seed + 3_000_000 + run);
-        let mut oracle = Oracle::new(noise);
-        let mut seen = 0;
-        while seen < QUIET_SAMPLES {
-            seen += u64::from(oracle.watch(&mut source, 0.0).is_some());
-        }
-        let mut delay = 0.0;
-        loop {
-            let Some(statistic) = oracle.watch(&mut source, shift) else { continue };
-            delay += 1.0;
-            if statistic > threshold {
-                return delay;
-            }
-        }
-    });
-    Figure::mean(&delays)
+    let start = |number| run(options, noise, number, QUIET_SAMPLES);
+    calibration::delay(options, runs, threshold, Change::Shift(shift), start)
 }

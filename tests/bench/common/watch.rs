@@ -7,7 +7,12 @@ use headwater::{
     series::Time,
 };
 
-use super::noise::Source;
+use super::{
+    change::Change,
+    command_line::Options,
+    noise::{Noise, Source},
+    statistics::Figure,
+};
 
 /// Seconds between two samples.
 pub(crate) const INTERVAL_S: i64 = 15;
@@ -17,6 +22,9 @@ const BEGIN_UNIX_S: i64 = 1_704_067_200;
 
 /// No false alarm comes before a shift that is measured: one in as many samples.
 pub(crate) const ARL_SILENT: f64 = 1e9;
+
+/// A change that is not seen within so many samples counts as seen then, and is shown as missed.
+pub(crate) const DELAY_MAX: u64 = 20_000;
 
 /// The name of the signal.
 pub(crate) const SIGNAL: &str = "signal";
@@ -119,4 +127,58 @@ impl Watch {
         }
         None
     }
+}
+
+/// How many histories, and how many futures of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runs {
+    /// Detectors, each with a history of its own.
+    pub(crate) histories: u64,
+    /// Copies of each.
+    pub(crate) futures: u64,
+}
+
+/// Detectors that have seen quiet samples only.
+pub(crate) fn watches(options: &Options, noise: Noise, history: u64, runs: Runs) -> Vec<Watch> {
+    options.each(runs.histories, |run| {
+        let mut watch = Watch::new(Source::new(noise, options.seed + run), ARL_SILENT);
+        watch.quiet(history);
+        watch
+    })
+}
+
+/// A copy of a detector that goes on with a future of its own, at a nominal run length.
+pub(crate) fn future(
+    options: &Options,
+    watch: &Watch,
+    run: u64,
+    future: u64,
+    nominal: f64,
+) -> Watch {
+    let mut watch = watch.clone();
+    watch.source.reseed((options.seed + run) * 1_000_003 + future);
+    watch.set_arl(nominal);
+    watch
+}
+
+/// The mean delay, and the number of futures in which the change was missed.
+pub(crate) fn delay(
+    options: &Options,
+    watches: &[Watch],
+    futures: u64,
+    nominal: f64,
+    change: Change,
+) -> (Figure, u64) {
+    let means = options.each(watches.len() as u64, |run| {
+        let (mut sum, mut missed) = (0, 0);
+        for index in 0..futures {
+            let mut watch = future(options, &watches[run as usize], run, index, nominal);
+            let delay = watch.until_alarm(DELAY_MAX, |sample| change.at(sample));
+            sum += delay.unwrap_or(DELAY_MAX);
+            missed += u64::from(delay.is_none());
+        }
+        (sum as f64 / futures as f64, missed)
+    });
+    let missed = means.iter().map(|(_, missed)| missed).sum();
+    (Figure::mean(&means.into_iter().map(|(mean, _)| mean).collect::<Vec<_>>()), missed)
 }
