@@ -45,16 +45,22 @@ pub struct BuiltIn {
     pub name: &'static str,
     /// Read from rows in one snapshot, hence exact: a lone leap of it is real.
     pub exact: bool,
+    /// The counter whose increments it describes: while that stands still there is nothing to say.
+    pub describes: Option<&'static str>,
     /// One line for people.
     pub meaning: &'static str,
 }
 
 const fn exact(name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: true, meaning }
+    BuiltIn { name, exact: true, describes: None, meaning }
 }
 
 const fn measured(name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: false, meaning }
+    BuiltIn { name, exact: false, describes: None, meaning }
+}
+
+const fn describing(counter: &'static str, name: &'static str, meaning: &'static str) -> BuiltIn {
+    BuiltIn { name, exact: false, describes: Some(counter), meaning }
 }
 
 /// Every signal of the `open_balena` source, then those expected from Prometheus.
@@ -93,7 +99,11 @@ pub const BUILT_IN: &[BuiltIn] = &[
     measured("delta_failures_total", "deltas that failed"),
     measured("delta_queue", "delta jobs that wait"),
     measured("delta_workers_busy", "delta workers at work"),
-    measured("delta_seconds_p95", "95th percentile of delta generation, seconds"),
+    describing(
+        "delta_successes_total",
+        "delta_seconds_p95",
+        "95th percentile of delta generation, seconds",
+    ),
     measured("egress_bytes_total", "bytes sent to devices"),
     measured("api_requests_total", "API requests"),
 ];

@@ -10,7 +10,7 @@ use crate::{
     diagnose::causes::{GoneFacts, signal_lost},
     incident::Cause,
     pipeline::{Pipeline, Subject, intake::Intake, state::LostSignals},
-    series::Time,
+    series::{BUILT_IN, Time},
 };
 
 /// Samples of its source without it, until a signal is lost.
@@ -74,6 +74,7 @@ impl Pipeline {
     /// Takes note of which of a source's signals its sample holds, and tells of those that have
     /// gone. Those that go together are one incident.
     pub(super) fn watch_presence(&mut self, intake: &Intake) {
+        let idle = self.idle_descriptions();
         let mut lost = Vec::new();
         // Both are in the order of names: one walk over both costs less than a search for each.
         let mut present = intake.recordable.keys().peekable();
@@ -83,7 +84,7 @@ impl Pipeline {
                 watched.presence.found(intake.at);
                 continue;
             }
-            if watched.source != intake.source {
+            if watched.source != intake.source || idle.contains(&&**signal) {
                 continue;
             }
             watched.presence.missed(intake.at);
@@ -102,6 +103,17 @@ impl Pipeline {
             self.tell_lost(&intake.source, &lost, intake.at);
         }
         self.resolve_found_signals(intake);
+    }
+
+    /// Signals that describe what a counter counts, which counts nothing now: the quantile of no
+    /// durations is no number.
+    fn idle_descriptions(&self) -> Vec<&'static str> {
+        let described = BUILT_IN.iter().filter_map(|signal| Some((signal.name, signal.describes?)));
+        let idle = described.filter(|(_, counter)| {
+            let counted = self.state.signals.get(*counter);
+            counted.is_some_and(|counted| counted.status.value == Some(0.0))
+        });
+        idle.map(|(name, _)| name).collect()
     }
 
     fn tell_lost(&mut self, source: &str, lost: &[(String, Presence)], at: Time) {

@@ -181,6 +181,32 @@ fn signals_that_are_no_loss() {
     quiet("one that comes every hour", 3 * day, &|sample| sample % 240 == 0);
 }
 
+/// A day of deltas and how long they took, then half an hour in which so many are generated a
+/// sample and the duration is missing.
+fn without_durations(deltas_a_sample: i64) -> Vec<Incident> {
+    let mut pipeline = Pipeline::new(settings(), State::default());
+    let mut told = Vec::new();
+    let mut generated = 0;
+    for sample in 0..DAY_SAMPLES + 120 {
+        let is_there = sample < DAY_SAMPLES + 5;
+        generated += if is_there { 5 + sample % 3 } else { deltas_a_sample };
+        let mut values = vec![("delta_successes_total", generated as f64)];
+        if is_there {
+            values.push(("delta_seconds_p95", level(sample)));
+        }
+        told.extend(feed(&mut pipeline, sample, &values).incidents);
+    }
+    told.retain(|incident| incident.current().cause == Cause::SignalLost);
+    told
+}
+
+#[test]
+fn a_quantile_of_nothing_is_no_loss() {
+    assert_eq!(without_durations(0), []);
+    let [lost] = &without_durations(5)[..] else { panic!("a quantile of something is lost") };
+    assert!(lost.current().title.contains("delta_seconds_p95"), "{}", lost.current().title);
+}
+
 #[test]
 fn an_absence_that_comes_again_and_again_becomes_ordinary() {
     // Two hours without a value each night.
