@@ -58,6 +58,16 @@ pub enum Cause {
     MassRepin,
     /// Many applications' own targets changed.
     MassRetarget,
+    /// Delta jobs wait, and demand does not explain it.
+    DeltaCapacityLoss,
+    /// Delta jobs fail or do not end, and the fleet's state is as it was.
+    DeltaFailure,
+    /// Connected devices fell together, and stay away.
+    ConnectivityLoss,
+    /// The same, and they were back within minutes.
+    VpnRestart,
+    /// VPN flags and heartbeats part.
+    StatusDrift,
     /// One owner pinned many devices.
     BulkPinByOwner,
     /// One owner unpinned many devices.
@@ -98,11 +108,16 @@ pub enum Scope {
 
 impl Cause {
     /// Every cause that this version can name, in the order of the catalogue.
-    pub const ALL: [Cause; 10] = [
+    pub const ALL: [Cause; 15] = [
         Cause::MassUnpin,
         Cause::MassPin,
         Cause::MassRepin,
         Cause::MassRetarget,
+        Cause::DeltaCapacityLoss,
+        Cause::DeltaFailure,
+        Cause::ConnectivityLoss,
+        Cause::VpnRestart,
+        Cause::StatusDrift,
         Cause::BulkPinByOwner,
         Cause::BulkUnpinByOwner,
         Cause::ReleaseRollout,
@@ -118,6 +133,11 @@ impl Cause {
             Cause::MassPin => "mass_pin",
             Cause::MassRepin => "mass_repin",
             Cause::MassRetarget => "mass_retarget",
+            Cause::DeltaCapacityLoss => "delta_capacity_loss",
+            Cause::DeltaFailure => "delta_failure",
+            Cause::ConnectivityLoss => "connectivity_loss",
+            Cause::VpnRestart => "vpn_restart",
+            Cause::StatusDrift => "status_drift",
             Cause::BulkPinByOwner => "bulk_pin_by_owner",
             Cause::BulkUnpinByOwner => "bulk_unpin_by_owner",
             Cause::ReleaseRollout => "release_rollout",
@@ -146,23 +166,38 @@ impl Cause {
     /// The severity that the cause has when it opens.
     pub fn severity(self) -> Severity {
         match self {
-            Cause::MassUnpin | Cause::MassPin | Cause::MassRepin | Cause::MassRetarget => {
-                Severity::Critical
-            }
-            Cause::Unexplained | Cause::SignalLost | Cause::SamplingLost => Severity::Warning,
-            Cause::BulkPinByOwner | Cause::BulkUnpinByOwner | Cause::ReleaseRollout => {
-                Severity::Info
-            }
+            Cause::MassUnpin
+            | Cause::MassPin
+            | Cause::MassRepin
+            | Cause::MassRetarget
+            | Cause::DeltaCapacityLoss
+            | Cause::DeltaFailure => Severity::Critical,
+            Cause::ConnectivityLoss
+            | Cause::StatusDrift
+            | Cause::Unexplained
+            | Cause::SignalLost
+            | Cause::SamplingLost => Severity::Warning,
+            Cause::VpnRestart
+            | Cause::BulkPinByOwner
+            | Cause::BulkUnpinByOwner
+            | Cause::ReleaseRollout => Severity::Info,
         }
     }
 
     /// Every (severity, scope) that the cause can have: the label sets of its metrics.
     pub fn label_sets(self) -> &'static [(Severity, Scope)] {
         match self {
-            Cause::MassUnpin | Cause::MassPin | Cause::MassRepin | Cause::MassRetarget => {
-                &[(Severity::Critical, Scope::Platform)]
-            }
-            Cause::Unexplained | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
+            Cause::MassUnpin
+            | Cause::MassPin
+            | Cause::MassRepin
+            | Cause::MassRetarget
+            | Cause::DeltaCapacityLoss
+            | Cause::DeltaFailure => &[(Severity::Critical, Scope::Platform)],
+            Cause::ConnectivityLoss
+            | Cause::StatusDrift
+            | Cause::Unexplained
+            | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
+            Cause::VpnRestart => &[(Severity::Info, Scope::Platform)],
             Cause::SamplingLost => {
                 &[(Severity::Warning, Scope::Platform), (Severity::Critical, Scope::Platform)]
             }

@@ -45,7 +45,7 @@ pub struct BuiltIn {
     pub name: &'static str,
     /// Read from rows in one snapshot, hence exact: a lone leap of it is real.
     pub exact: bool,
-    /// The counter whose increments it describes: while that stands still there is nothing to say.
+    /// The signal at whose work it looks: while that is at zero there is nothing to say.
     pub describes: Option<&'static str>,
     /// One line for people.
     pub meaning: &'static str,
@@ -59,9 +59,15 @@ const fn measured(name: &'static str, meaning: &'static str) -> BuiltIn {
     BuiltIn { name, exact: false, describes: None, meaning }
 }
 
-const fn describing(counter: &'static str, name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: false, describes: Some(counter), meaning }
+const fn describing(work: &'static str, name: &'static str, meaning: &'static str) -> BuiltIn {
+    BuiltIn { name, exact: false, describes: Some(work), meaning }
 }
+
+/// Deltas that end in a second in which others wait: computed from the queue and the counters.
+pub const DELTA_THROUGHPUT: &str = "delta_throughput";
+
+/// The share of failures among the deltas that end: computed from the counters.
+pub const DELTA_FAILURE_RATIO: &str = "delta_failure_ratio";
 
 /// Every signal of the `open_balena` source, then those expected from Prometheus.
 pub const BUILT_IN: &[BuiltIn] = &[
@@ -104,6 +110,8 @@ pub const BUILT_IN: &[BuiltIn] = &[
         "delta_seconds_p95",
         "95th percentile of delta generation, seconds",
     ),
+    describing("delta_queue", DELTA_THROUGHPUT, "deltas that end in a second while others wait"),
+    describing("delta_successes_total", DELTA_FAILURE_RATIO, "share of the deltas that fail"),
     measured("egress_bytes_total", "bytes sent to devices"),
     measured("api_requests_total", "API requests"),
 ];

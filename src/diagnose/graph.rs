@@ -22,6 +22,8 @@ use crate::{
 pub enum Relation {
     /// At most one of the child for each of the parent: a pending pair is one delta job.
     AtMostOneEach,
+    /// The child grows as its parent does: of the jobs that end, the same share fails.
+    InProportion,
     /// Whatever quiet history shows.
     Learned,
 }
@@ -37,6 +39,10 @@ struct Edge {
 
 const fn each(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
     Edge { parent, child, delay_max_s, relation: Relation::AtMostOneEach }
+}
+
+const fn in_proportion(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
+    Edge { parent, child, delay_max_s, relation: Relation::InProportion }
 }
 
 const fn learned(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
@@ -73,8 +79,8 @@ const EDGES: &[Edge] = &[
     each("pending_pairs", "delta_queue", POLL_S),
     each("pending_pairs", "delta_workers_busy", POLL_S),
     each("delta_requests_total", "delta_queue", POLL_S),
-    each("delta_requests_total", "delta_successes_total", POLL_S),
-    each("delta_requests_total", "delta_failures_total", POLL_S),
+    in_proportion("delta_requests_total", "delta_successes_total", POLL_S),
+    in_proportion("delta_successes_total", "delta_failures_total", SAME_SNAPSHOT_S),
     learned("delta_queue", "delta_seconds_p95", POLL_S),
     learned("updates_in_progress", "egress_bytes_total", POLL_S),
     learned("updates_in_progress", "api_requests_total", POLL_S),
@@ -101,6 +107,8 @@ pub struct Explanation {
     pub by: String,
     /// The part of its size that is predicted, 0..1.
     pub share: f64,
+    /// By what factor a child that grows in proportion is expected to have grown.
+    pub growth: Option<f64>,
     /// In words.
     pub text: String,
 }
@@ -230,11 +238,12 @@ impl Graph {
 
     /// Explains a change by the moved ancestors of its signal: those that moved no later than it
     /// did and no longer ago than their path allows. The one that predicts most of it counts.
+    /// `growth` is a parent's mean of late over its ordinary level, for what grows in proportion.
     pub fn explain(
         &self,
         signal: &str,
         change: Moved,
-        moved: impl Fn(&str) -> Option<Moved>,
+        (moved, growth): (impl Fn(&str) -> Option<Moved>, impl Fn(&str, TimeDelta) -> Option<f64>),
         interval_s: f64,
         user: &BTreeMap<String, SignalSettings>,
     ) -> Option<Explanation> {
@@ -245,7 +254,15 @@ impl Graph {
             if !seen.insert(path.ancestor.clone()) {
                 continue;
             }
-            if let Some(ancestor) = moved(&path.ancestor)
+            if path.relation == Relation::InProportion
+                && let Some(growth) = growth(&path.ancestor, TimeDelta::seconds(path.delay_max_s))
+            {
+                let explanation = in_proportion_to(&path.ancestor, growth, change);
+                let rank = (explanation.share, Reverse(path.steps), change.onset);
+                if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                    best = Some((rank, explanation));
+                }
+            } else if let Some(ancestor) = moved(&path.ancestor)
                 && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
             {
                 let explanation = self.predict(signal, change, &path, ancestor);
@@ -286,7 +303,9 @@ impl Graph {
             (Relation::Learned, Some(slope)) if path.first_step == by => {
                 ((slope * driving / size.max(f64::MIN_POSITIVE)).abs(), "as quiet history shows")
             }
-            (Relation::Learned, _) => (0.0, "by its order alone: no proportion is known"),
+            (Relation::Learned | Relation::InProportion, _) => {
+                (0.0, "by its order alone: no proportion is known")
+            }
         };
         let share = share.clamp(0.0, 1.0);
         let text = format!(
@@ -295,8 +314,21 @@ impl Graph {
             super::texts::level(ancestor.after),
             share * 100.0,
         );
-        Explanation { by, share, text }
+        Explanation { by, share, growth: None, text }
     }
+}
+
+/// What a parent that grew by this factor predicts of a child that grows as it does.
+fn in_proportion_to(parent: &str, growth: f64, change: Moved) -> Explanation {
+    let predicted = change.before * (growth - 1.0);
+    let share = predicted / (change.after - change.before);
+    let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+    let text = format!(
+        "{parent} is at {} times its ordinary level, which predicts {:.0} % of it (in proportion)",
+        super::texts::level(growth),
+        share * 100.0,
+    );
+    Explanation { by: parent.to_owned(), share, growth: Some(growth), text }
 }
 
 /// Up to version 2 of the state, moments stood in a map by `parent>child`.
@@ -382,7 +414,30 @@ mod tests {
             let found = causes.iter().find(|(name, _)| *name == signal);
             found.map(|(_, moved)| *moved)
         };
-        Graph::default().explain(signal, change, moved, 15.0, &BTreeMap::new())
+        let growth = |_: &str, _: TimeDelta| None;
+        Graph::default().explain(signal, change, (moved, growth), 15.0, &BTreeMap::new())
+    }
+
+    #[test]
+    fn failures_are_explained_by_as_many_more_jobs_and_not_by_being_asked_for_again() {
+        let failures = moved(0, 0.01, 0.05);
+        for (signal, growth, share) in [
+            ("delta_successes_total", 5.0, 1.0),
+            ("delta_successes_total", 2.0, 0.25),
+            ("delta_successes_total", 0.5, 0.0),
+            ("delta_requests_total", 5.0, 0.0),
+        ] {
+            let grew = |other: &str, _: TimeDelta| (other == signal).then_some(growth);
+            let explanation = Graph::default().explain(
+                "delta_failures_total",
+                failures,
+                (|_: &str| None, grew),
+                15.0,
+                &BTreeMap::new(),
+            );
+            let found = explanation.map_or(0.0, |explanation| explanation.share);
+            assert!((found - share).abs() < 1e-9, "{signal} {growth}: {found}");
+        }
     }
 
     #[test]

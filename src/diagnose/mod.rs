@@ -2,8 +2,8 @@
 //!
 //! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record
 //! (`owner`); `displacement` tells sequels from recoveries; `driven` when a driven signal is news;
-//! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `causes` puts it
-//! into words (`texts`).
+//! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `signatures` which
+//! cause levels speak for; `causes` and `services` put it into words (`texts`).
 
 pub mod breadth;
 pub mod owner;
@@ -17,5 +17,10 @@ pub mod ledger;
 
 pub mod graph;
 
+pub mod signatures;
+
+pub mod jobs;
+
 pub mod causes;
+pub mod services;
 pub mod texts;

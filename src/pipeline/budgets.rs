@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     detect::{Detector, Settings as DetectorSettings},
-    diagnose::flows::FlowKind,
+    diagnose::{flows::FlowKind, signatures},
     incident::{Incident, Notification, Severity},
     pipeline::{MONTH_S, Pipeline, arrival::watched_between, known},
     series::{Time, seconds},
@@ -118,8 +118,13 @@ pub struct Watching<'a> {
 impl Pipeline {
     /// False pages that one sample of one page-worthy test may cost, a probability.
     pub(super) fn page_alpha(&self) -> f64 {
-        let kinds = FlowKind::ALL.len() as f64;
-        (self.settings.false_pages_per_month / self.samples_a_month() / kinds).clamp(1e-12, 0.5)
+        (self.pages_a_month_each() / self.samples_a_month()).clamp(1e-12, 0.5)
+    }
+
+    /// False pages a month that each test which can page may cost.
+    pub(super) fn pages_a_month_each(&self) -> f64 {
+        let tests = FlowKind::ALL.len() + signatures::paging_signals();
+        self.settings.false_pages_per_month / tests as f64
     }
 
     /// Into how many shares the budget of warnings is divided.
@@ -137,12 +142,13 @@ impl Pipeline {
     }
 
     /// A share is for a test that can warn: of a signal that was there within the last day,
-    /// measured and not read from rows, without a budget of its own.
+    /// measured or a count of connections, without a budget of its own. What would page spends from
+    /// the budget of pages.
     pub(super) fn count_shares(&self, at: Time) -> f64 {
         let kept = SHARE_KEPT.max(seconds(SHARE_KEPT_INTERVALS * self.settings.interval_s));
         let shares = self.state.signals.iter().map(|(signal, watched)| {
             let alive = watched.raw.is_some_and(|(latest, _)| at - latest <= kept);
-            if !alive || !known::can_warn(signal) {
+            if !alive || !known::can_warn(signal) || signatures::can_page(signal) {
                 return 0.0;
             }
             match self.settings.signals.get(&**signal) {
@@ -160,6 +166,7 @@ impl Pipeline {
         let own = self.settings.signals.get(signal);
         let a_month = match own.and_then(|own| own.false_alarms_per_month) {
             Some(alarms) => alarms / self.spent_share(signal),
+            None if signatures::can_page(signal) => self.pages_a_month_each(),
             None => self.settings.false_warnings_per_month / shares,
         };
         (a_month / self.samples_a_month()).clamp(1e-12, 0.1)

@@ -5,6 +5,7 @@
 use chrono::TimeDelta;
 
 use crate::{
+    diagnose::jobs::Jobs,
     fleet::{Flows, Snapshot},
     observation::{Observation, Reading},
     pipeline::{
@@ -29,6 +30,8 @@ pub(super) struct Intake {
     pub(super) fleet_before: Option<FleetSample>,
     /// Cohorts before, and flows by application since, live.
     pub(super) cohorts: Option<Cohorts>,
+    /// What delta generation did since the sample before.
+    pub(super) jobs: Option<Jobs>,
 }
 
 /// Two snapshots and what moved between them.
@@ -71,6 +74,7 @@ impl Pipeline {
         } else {
             None
         };
+        let jobs = self.take_jobs(at, &mut values);
         let levels = self.levels(observation, &values, step);
         Intake {
             at,
@@ -79,6 +83,7 @@ impl Pipeline {
             levels,
             fleet_before,
             cohorts,
+            jobs,
         }
     }
 

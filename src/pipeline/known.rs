@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     detect::Origin,
-    diagnose::{flows::FlowKind, graph},
-    series::{SignalSettings, built_in},
+    diagnose::{flows::FlowKind, graph, signatures},
+    series::{DELTA_FAILURE_RATIO, DELTA_THROUGHPUT, SignalSettings, built_in},
 };
 
 /// See the module. It is no state: it is not stored, and states that differ in it are the same.
@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Known {
     /// Read from rows in one snapshot.
     pub(super) is_exact: bool,
-    /// A flow or its breadth.
+    /// A flow or its breadth, or another signal with a test of its own.
     pub(super) is_flow: bool,
     /// It drives other signals.
     pub(super) drives: bool,
@@ -42,7 +42,8 @@ impl PartialEq for Known {
     }
 }
 
-/// Flows are judged by their breadth; a detector of their level would only repeat it.
+/// Flows are judged by their breadth, and delta jobs one by one; a detector of their level would
+/// only repeat it.
 pub(super) fn is_flow(signal: &str) -> bool {
     let flows = FlowKind::ALL.iter().flat_map(|kind| kind.signals());
     flows.into_iter().any(|name| name == signal)
@@ -52,6 +53,8 @@ pub(super) fn is_flow(signal: &str) -> bool {
                 | "devices_removed"
                 | "applications_devices_removed"
                 | "organizations_devices_removed"
+                | DELTA_THROUGHPUT
+                | DELTA_FAILURE_RATIO
         )
 }
 
@@ -61,7 +64,8 @@ pub(super) fn is_exact(signal: &str) -> bool {
 }
 
 /// Whether a change of a signal can become an incident of its own, which is what the budget of
-/// warnings is for. What is read from rows is named by its causes; alone it is a symptom at most.
+/// warnings is for. What is read from rows is named by its causes; alone it is a symptom at most,
+/// but for connections, which nothing upstream moves.
 pub(super) fn can_warn(signal: &str) -> bool {
-    !is_flow(signal) && !is_exact(signal)
+    !is_flow(signal) && (!is_exact(signal) || signatures::is_connection(signal))
 }

@@ -7,9 +7,11 @@ mod budgets;
 mod fleet_watch;
 mod intake;
 mod irregularity;
+mod jobs;
 mod known;
 mod mass;
 mod presence;
+mod services;
 mod signal_watch;
 mod state;
 #[cfg(test)]

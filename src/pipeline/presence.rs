@@ -105,13 +105,13 @@ impl Pipeline {
         self.resolve_found_signals(intake);
     }
 
-    /// Signals that describe what a counter counts, which counts nothing now: the quantile of no
-    /// durations is no number.
+    /// Signals that describe a work of which there is none now: the quantile of no durations is no
+    /// number.
     fn idle_descriptions(&self) -> Vec<&'static str> {
         let described = BUILT_IN.iter().filter_map(|signal| Some((signal.name, signal.describes?)));
-        let idle = described.filter(|(_, counter)| {
-            let counted = self.state.signals.get(*counter);
-            counted.is_some_and(|counted| counted.status.value == Some(0.0))
+        let idle = described.filter(|(_, work)| {
+            let watched = self.state.signals.get(*work);
+            watched.is_some_and(|watched| watched.status.value == Some(0.0))
         });
         idle.map(|(name, _)| name).collect()
     }

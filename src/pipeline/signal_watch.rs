@@ -9,17 +9,18 @@ use chrono::TimeDelta;
 use crate::{
     detect::{Detector, Settings as DetectorSettings},
     diagnose::{
-        causes::unexplained,
         driven::OrdinaryMoves,
-        graph::{self, Explanation, Moved},
+        graph::{Explanation, Moved},
+        signatures,
     },
-    incident::{Cause, Change, ChangeKind, Symptom},
+    incident::{Change, ChangeKind, Symptom},
     pipeline::{
-        MONTH_S, Pipeline, Settings, SignalStatus, State, Step, Subject,
+        Pipeline, Settings, SignalStatus, State, Step, Subject,
         budgets::Judged,
         intake::Intake,
         known::{Known, is_exact},
         presence::Presence,
+        services::Stayed,
         state::{Suspect, WatchedSignal, paired},
     },
     series::{Direction, Kind, Time, seconds},
@@ -32,12 +33,6 @@ const RECENT_S: i64 = 1_800;
 const RECENT_MAX: usize = 720;
 /// How long a change may take to come back before its level is the new normal: a day.
 const HOMEWARD_MAX_S: i64 = 86_400;
-/// Samples for which a change of a measured signal must stay before it is an incident of its own.
-const CONFIRMING_SAMPLES: u32 = 2;
-/// A budget of no warnings at all means one in a hundred years.
-const WARNING_EVERY_MAX_S: f64 = 100.0 * 12.0 * MONTH_S;
-/// Unexplained changes whose onsets lie so near together are taken as one event.
-const ONE_EVENT_S: i64 = 1_800;
 
 /// A signal that was never seen before.
 pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
@@ -114,6 +109,8 @@ impl Pipeline {
             graph.observe(&levels.collect::<Vec<_>>(), &self.settings.signals);
         }
         self.settle_changes(intake);
+        self.settle_connections(intake);
+        self.watch_jobs(intake);
         self.resolve_returned_signals(intake.at);
     }
 
@@ -134,9 +131,7 @@ impl Pipeline {
     fn settle_changes(&mut self, intake: &Intake) {
         let changed = self.state.signals.iter().filter_map(|(signal, watched)| {
             let change = watched.detector.in_change()?;
-            let due = watched.suspect.as_ref().is_some_and(|suspect| {
-                suspect.samples_since >= CONFIRMING_SAMPLES && intake.levels.contains_key(signal)
-            });
+            let due = watched.is_due(signal, intake.at) && intake.levels.contains_key(signal);
             Some((signal.clone(), change.clone(), due))
         });
         let mut changed: Vec<_> = changed.collect();
@@ -159,7 +154,9 @@ impl Pipeline {
                 continue;
             }
             if due {
-                self.confirm(&signal, &change, now, explanation.as_ref(), intake.at);
+                let explanation = explanation.as_ref();
+                let (signal, change, at) = (&*signal, &change, intake.at);
+                self.confirm(Stayed { signal, change, now, explanation, at });
             }
             self.rebase_if_settled(&signal, &change, intake.at);
         }
@@ -176,7 +173,7 @@ impl Pipeline {
             let watched = self.state.signals.get(signal)?;
             let status = &watched.status;
             let (low, high) = (status.expected_low?, status.expected_high?);
-            let outside = *value < low || *value > high;
+            let outside = outside(*value, low, high);
             let quiet = outside && watched.detector.in_change().is_none() && !watched.known.is_flow;
             let expected = status.expected?;
             quiet.then(|| departure(signal, intake.at, expected, *value))
@@ -225,12 +222,24 @@ impl Pipeline {
         true
     }
 
-    fn explain(&self, signal: &str, change: Moved) -> Option<Explanation> {
+    pub(super) fn explain(&self, signal: &str, change: Moved) -> Option<Explanation> {
         let scale = counts_per_interval(signal, self.settings.interval_s);
         let change = Moved { before: change.before * scale, after: change.after * scale, ..change };
         let moved = |ancestor: &str| self.moved(ancestor, change.onset);
+        let growth = |parent: &str, delay: TimeDelta| self.growth(parent, change.onset - delay);
         let user = &self.settings.signals;
-        self.state.graph.explain(signal, change, moved, self.settings.interval_s, user)
+        self.state.graph.explain(signal, change, (moved, growth), self.settings.interval_s, user)
+    }
+
+    /// The mean of a driving signal since then over its ordinary level.
+    fn growth(&self, signal: &str, since: Time) -> Option<f64> {
+        let watched = self.state.signals.get(signal)?;
+        let open = watched.detector.in_change();
+        let ordinary = open.map(|change| change.before).or(watched.status.expected)?;
+        let late = watched.recent.iter().filter(|(at, _)| *at >= since);
+        let (count, sum) =
+            late.fold((0.0, 0.0), |(count, sum), (_, value)| (count + 1.0, sum + value));
+        (count > 0.0 && ordinary > 0.0).then(|| sum / count / ordinary)
     }
 
     /// Explains a change that has gone on since its onset: what drives it may have gone on too.
@@ -278,6 +287,12 @@ impl Pipeline {
         at: Time,
     ) -> bool {
         let Some(explanation) = explanation else { return false };
+        let watched = self.state.signals.get(signal);
+        let more = watched.is_some_and(|watched| !watched.leaves_nothing(now, explanation));
+        if explanation.growth.is_some() && more {
+            // What grows in proportion grew by more: that is no symptom of its parent.
+            return false;
+        }
         let interval = seconds(self.settings.interval_s);
         let fits = |index: &usize| {
             let watch = &self.state.watches[*index];
@@ -311,65 +326,6 @@ impl Pipeline {
             incident.note(at, format!("Explained by incident {id} after all."));
             self.resolve(index, at);
         }
-    }
-
-    /// A change that has stayed: an incident of its own, unless what is left of it after its
-    /// explanation would lie within the band of ordinary values.
-    fn confirm(
-        &mut self,
-        signal: &str,
-        change: &Change,
-        now: Moved,
-        explanation: Option<&Explanation>,
-        at: Time,
-    ) {
-        let Some(watched) = self.state.signals.get_mut(signal) else { return };
-        watched.suspect = None;
-        let status = &watched.status;
-        let band = match (status.expected, status.expected_low, status.expected_high) {
-            (Some(expected), Some(low), _) if now.after < now.before => expected - low,
-            (Some(expected), _, Some(high)) => high - expected,
-            _ => 0.0,
-        };
-        let share = explanation.map_or(0.0, |explanation| explanation.share);
-        if explanation.is_some() && (now.after - now.before).abs() * (1.0 - share) <= band {
-            return;
-        }
-        let left = (now.after - now.before).abs() * (1.0 - share);
-        if self.is_driven(signal) && !self.is_news(signal, left, at) {
-            return;
-        }
-        let near = self.state.watches.iter().position(|watch| {
-            let apart = (change.onset - watch.incident.first().onset).abs();
-            matches!(watch.subject, Subject::Signal(_)) && apart <= TimeDelta::seconds(ONE_EVENT_S)
-        });
-        let Some(index) = near else {
-            let subject = Subject::Signal(signal.to_owned());
-            self.open(unexplained(change, at), vec![(Cause::Unexplained, 1.0)], subject);
-            return;
-        };
-        let incident = &mut self.state.watches[index].incident;
-        incident.symptoms.push(symptom(change, now, explanation));
-        incident.note(at, format!("{signal} moved too."));
-        self.touch(index);
-    }
-
-    /// Whether something that is watched drives this signal in a proportion that must be learned.
-    fn is_driven(&self, signal: &str) -> bool {
-        let mut parents = graph::learned_parents(signal, &self.settings.signals);
-        parents.any(|parent| self.state.signals.contains_key(parent))
-    }
-
-    /// Whether an unexplained move of this size, which has stayed, is rarer than the budget's share
-    /// of one measured signal.
-    fn is_news(&mut self, signal: &str, size: f64, at: Time) -> bool {
-        let own = self.settings.signals.get(signal).and_then(|own| own.false_alarms_per_month);
-        let share = self.settings.false_warnings_per_month / self.warning_shares(at);
-        let a_month = own.unwrap_or(share).max(f64::MIN_POSITIVE);
-        let every_s = (MONTH_S / a_month).min(WARNING_EVERY_MAX_S);
-        let every = TimeDelta::seconds(every_s as i64);
-        let watched = self.state.signals.get_mut(signal);
-        watched.is_some_and(|watched| watched.moves.is_news(at, size, every))
     }
 
     /// A change that belongs to no incident is the new normal: at once for what is read from rows,
@@ -466,11 +422,16 @@ impl WatchedSignal {
         if let Some(suspect) = &mut self.suspect {
             suspect.samples_since += 1;
         }
-        if let Some(change) = verdict.change.filter(|_| !settings.exact) {
-            self.suspect = Some(Suspect { change: *change, samples_since: 0 });
+        let is_connection = signatures::is_connection(signal);
+        if let Some(change) = verdict.change.filter(|_| !settings.exact || is_connection) {
+            let returned = false;
+            self.suspect = Some(Suspect { change: *change, samples_since: 0, returned });
         }
         if verdict.returned.is_some() {
-            self.suspect = None;
+            self.suspect = self.suspect.take().filter(|_| is_connection);
+            if let Some(suspect) = &mut self.suspect {
+                suspect.returned = true;
+            }
         }
     }
 }
@@ -503,8 +464,13 @@ fn departure(signal: &str, at: Time, before: f64, after: f64) -> Change {
     }
 }
 
+/// Whether a value is beyond its band of ordinary values.
+pub(super) fn outside(value: f64, low: f64, high: f64) -> bool {
+    value < low || high < value
+}
+
 /// A change as a symptom of an incident, with what explains it.
-fn symptom(change: &Change, now: Moved, explanation: Option<&Explanation>) -> Symptom {
+pub(super) fn symptom(change: &Change, now: Moved, explanation: Option<&Explanation>) -> Symptom {
     Symptom {
         signal: change.signal.clone(),
         onset: change.onset,

@@ -11,6 +11,7 @@ use crate::{
         driven::OrdinaryMoves,
         flows::{FlowHistory, FlowKind},
         graph::Graph,
+        jobs::DeltaJobs,
         ledger::Ledger,
     },
     fleet::Snapshot,
@@ -49,6 +50,8 @@ pub struct State {
     pub(super) tally: Tally,
     #[serde(default)]
     pub(super) shares: Option<Shares>,
+    #[serde(default)]
+    pub(super) jobs: DeltaJobs,
 }
 
 impl Default for State {
@@ -66,6 +69,7 @@ impl Default for State {
             incidents_opened: 0,
             tally: Tally::default(),
             shares: None,
+            jobs: DeltaJobs::default(),
         }
     }
 }
@@ -141,6 +145,9 @@ impl WatchedSignal {
 pub(super) struct Suspect {
     pub(super) change: Change,
     pub(super) samples_since: u32,
+    /// It has come back, and waits for those that fell with it.
+    #[serde(default)]
+    pub(super) returned: bool,
 }
 
 /// How a source is doing.
@@ -188,6 +195,8 @@ pub(super) enum Subject {
     Owner(OwnerWatch),
     /// A signal that nothing explains.
     Signal(String),
+    /// Delta jobs that fail, or that wait: the signal that is tested.
+    Jobs(String),
     /// Signals that a source no longer gives.
     Lost(LostSignals),
     /// A source without samples.

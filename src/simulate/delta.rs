@@ -71,6 +71,16 @@ impl DeltaService {
         }
     }
 
+    /// From now on so many jobs run at once; those that run are not stopped.
+    pub fn set_workers(&mut self, workers: usize) {
+        self.workers = workers;
+    }
+
+    /// From now on this share of jobs fails, 0..1.
+    pub fn set_failure_share(&mut self, share: f64) {
+        self.failure_share = share;
+    }
+
     /// Takes a pair for generated, without a request: deltas of the time before.
     pub fn remember(&mut self, pair: Pair) {
         if self.cached.insert(pair) {

@@ -62,8 +62,12 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 pub struct Life {
     settings: Settings,
     fleet: Fleet,
-    delta: DeltaService,
-    chance: Chance,
+    pub(super) delta: DeltaService,
+    pub(super) chance: Chance,
+    /// Share of comings and goings that one of the two signs of life does not show.
+    pub(super) unnoticed_share: f64,
+    /// Devices that a fault has cut off.
+    pub(super) cut_off: Vec<i64>,
     now: Time,
     updates: BTreeMap<i64, Stage>,
     /// (when in milliseconds, device): what the device does next about its update.
@@ -101,6 +105,8 @@ impl Life {
             fleet,
             delta,
             chance,
+            unnoticed_share: UNNOTICED_SHARE,
+            cut_off: Vec::new(),
             now: start,
             updates,
             due,
@@ -138,6 +144,14 @@ impl Life {
         let changes = self.fleet.act(act);
         self.notice(&changes);
         changes
+    }
+
+    /// Takes on what changed by itself.
+    pub(super) fn take_on(&mut self, changes: &[RowChange]) {
+        for change in changes {
+            self.fleet.apply(change);
+        }
+        self.notice(changes);
     }
 
     /// Lives on until `until` and gives what changed, in order. Does nothing if that is not later.
@@ -201,7 +215,7 @@ impl Life {
         if comes && device.habit == Habit::Dark {
             self.fleet.set_habit(device.id, Habit::Ordinary);
         }
-        let unnoticed = self.chance.happens(UNNOTICED_SHARE);
+        let unnoticed = self.chance.happens(self.unnoticed_share);
         let vpn_connected = comes && !(unnoticed && self.chance.happens(0.5));
         let heartbeat = match comes {
             true if unnoticed && vpn_connected => Heartbeat::Timeout,

@@ -15,6 +15,8 @@ pub mod generate;
 
 pub mod acts;
 
+pub mod faults;
+
 pub mod delta;
 
 pub mod customers;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::{acts::Act, life::Life};
+use super::{acts::Act, faults::Fault, life::Life};
 use crate::{fleet::Snapshot, series::Time};
 
 /// One sample of a simulated recording.
@@ -29,6 +29,8 @@ pub struct Run {
     end: Time,
     /// Latest first.
     script: Vec<(Time, Act)>,
+    /// Latest first.
+    faults: Vec<(Time, Fault)>,
     next: Time,
     device_id_max: Option<i64>,
 }
@@ -41,7 +43,33 @@ impl Run {
         script.retain(|(at, _)| *at >= life.now());
         script.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         let next = life.now();
-        Run { life, interval, end, script, next, device_id_max: None }
+        Run { life, interval, end, script, faults: Vec::new(), next, device_id_max: None }
+    }
+
+    /// The same with what breaks and when. A fault at the instant of an act comes after it.
+    pub fn with_faults(mut self, mut faults: Vec<(Time, Fault)>) -> Run {
+        faults.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        self.faults = faults;
+        self
+    }
+
+    /// What is due next until `at`: acts and faults in the order of their times.
+    fn live_until(&mut self, at: Time) {
+        loop {
+            let act = self.script.last().map(|(act_at, _)| *act_at).filter(|due| *due <= at);
+            let fault = self.faults.last().map(|(due, _)| *due).filter(|due| *due <= at);
+            let fault_first = fault.is_some_and(|fault| act.is_none_or(|act| fault < act));
+            if fault_first {
+                let Some((fault_at, fault)) = self.faults.pop() else { break };
+                self.life.live_until(fault_at);
+                self.life.suffer(fault);
+            } else {
+                let Some((act_at, act)) = self.script.pop_if(|(due, _)| *due <= at) else { break };
+                self.life.live_until(act_at);
+                self.life.act(&act);
+            }
+        }
+        self.life.live_until(at);
     }
 
     /// The life as of the latest sample.
@@ -58,11 +86,7 @@ impl Iterator for Run {
         if at > self.end {
             return None;
         }
-        while let Some((act_at, act)) = self.script.pop_if(|(act_at, _)| *act_at <= at) {
-            self.life.live_until(act_at);
-            self.life.act(&act);
-        }
-        self.life.live_until(at);
+        self.live_until(at);
         self.next = at + self.interval;
         let fleet = self.life.fleet();
         let snapshot = fleet.snapshot(at, self.device_id_max);

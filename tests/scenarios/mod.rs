@@ -6,4 +6,5 @@ mod events;
 mod look_alikes;
 mod ordinary;
 mod recordings;
+mod services;
 mod stage;
