@@ -255,6 +255,7 @@ impl Graph {
                 continue;
             }
             if path.relation == Relation::InProportion
+                && path.steps == 1
                 && let Some(growth) = growth(&path.ancestor, TimeDelta::seconds(path.delay_max_s))
             {
                 let explanation = in_proportion_to(&path.ancestor, growth, change);

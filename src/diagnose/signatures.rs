@@ -163,7 +163,7 @@ mod tests {
             (vec![DELTA_THROUGHPUT], Cause::DeltaCapacityLoss),
             (vec!["delta_queue", "delta_seconds_p95", DELTA_THROUGHPUT], Cause::DeltaCapacityLoss),
             (vec!["delta_queue", "delta_successes_total"], Cause::DeltaCapacityLoss),
-            (vec!["delta_workers_busy", "delta_successes_total"], Cause::DeltaCapacityLoss),
+            (vec!["delta_queue", "delta_workers_busy"], Cause::DeltaCapacityLoss),
             (vec!["delta_failures_total", DELTA_FAILURE_RATIO], Cause::DeltaFailure),
             (vec!["delta_successes_total"], Cause::DeltaFailure),
             (vec![DELTA_FAILURE_RATIO, "delta_requests_total"], Cause::DeltaFailure),
