@@ -229,6 +229,8 @@ pub struct ApplicationFlow {
     pub devices_moved_in: u64,
     /// Devices that are gone, to another application or from the platform.
     pub devices_removed: u64,
+    /// Those of them that no arrival in another application accounts for.
+    pub devices_deleted: u64,
 }
 
 /// What moved in the fleet between two snapshots, by application. Applications in which nothing
@@ -275,6 +277,7 @@ impl Flows {
                 applications.insert(id, flow);
             }
         }
+        tell_moves_from_deletions(&mut applications, exact);
         Flows { at: now.at, since: before.at, applications }
     }
 
@@ -299,16 +302,14 @@ impl Flows {
         let added = self.total(|flow| flow.pins_added);
         let removed = self.total(|flow| flow.pins_removed);
         let moved = self.total(|flow| flow.pins_moved);
-        let left = self.total(|flow| flow.devices_removed);
+        let deleted = self.total(|flow| flow.devices_deleted);
         let appeared = self.total(|flow| flow.devices_added);
-        // A device that changes application leaves one and arrives in another: it is not gone.
-        let moved_in = self.total(|flow| flow.devices_moved_in).count;
         let retargeted = self.total(|flow| u64::from(flow.target_changed));
         let named = [
             ("devices_added", appeared.count),
-            ("devices_removed", left.count.saturating_sub(moved_in)),
-            ("applications_devices_removed", left.applications),
-            ("organizations_devices_removed", left.organizations),
+            ("devices_removed", deleted.count),
+            ("applications_devices_removed", deleted.applications),
+            ("organizations_devices_removed", deleted.organizations),
             ("pins_added", added.count),
             ("pins_removed", removed.count),
             ("pins_moved", moved.count),
@@ -367,7 +368,70 @@ fn application_flow(
         devices_added: appeared + if appeared_is_known { 0 } else { arrived },
         devices_moved_in: if appeared_is_known { arrived } else { 0 },
         devices_removed: left.max(0) as u64,
+        devices_deleted: left.max(0) as u64,
     }
+}
+
+/// Takes off what was deleted the devices that arrived elsewhere: a device that changes application
+/// leaves one and arrives in another, and is not gone. Who moved is not known, only how many, so
+/// that deletions come out in as few organisations as the numbers allow: arrivals account for
+/// departures of their own organisation first, and then for those of the organisations that lost
+/// fewest. Where it is not known which arrivals are new devices, as many as departed were moves.
+fn tell_moves_from_deletions(
+    applications: &mut BTreeMap<i64, ApplicationFlow>,
+    appeared_is_known: bool,
+) {
+    let mut arrived: BTreeMap<i64, u64> = BTreeMap::new();
+    for flow in applications.values() {
+        let came = if appeared_is_known { flow.devices_moved_in } else { flow.devices_added };
+        *arrived.entry(flow.organization).or_insert(0) += came;
+    }
+    if arrived.values().all(|came| *came == 0) {
+        return;
+    }
+    let mut losses: BTreeMap<i64, Vec<&mut ApplicationFlow>> = BTreeMap::new();
+    let mut arrivals = Vec::new();
+    for flow in applications.values_mut() {
+        if flow.devices_deleted > 0 {
+            losses.entry(flow.organization).or_default().push(flow);
+        } else {
+            arrivals.push(flow);
+        }
+    }
+    let (mut from_elsewhere, mut moved) = (0, 0);
+    for (organization, came) in arrived {
+        let own = losses.get_mut(&organization).map_or(&mut [][..], |own| own);
+        let accounted = account_for(own, came);
+        from_elsewhere += came - accounted;
+        moved += accounted;
+    }
+    let mut losses: Vec<Vec<&mut ApplicationFlow>> = losses.into_values().collect();
+    losses.sort_by_key(|own| own.iter().map(|flow| flow.devices_deleted).sum::<u64>());
+    for own in &mut losses {
+        let accounted = account_for(own, from_elsewhere);
+        from_elsewhere -= accounted;
+        moved += accounted;
+    }
+    if !appeared_is_known {
+        for flow in arrivals {
+            let part = flow.devices_added.min(moved);
+            flow.devices_added -= part;
+            flow.devices_moved_in += part;
+            moved -= part;
+        }
+    }
+}
+
+/// Lets `arrived` devices account for losses, the smallest first. Gives how many it could.
+fn account_for(losses: &mut [&mut ApplicationFlow], arrived: u64) -> u64 {
+    losses.sort_by_key(|flow| flow.devices_deleted);
+    let mut left = arrived;
+    for flow in losses {
+        let part = flow.devices_deleted.min(left);
+        flow.devices_deleted -= part;
+        left -= part;
+    }
+    arrived - left
 }
 
 /// Maps with structured keys, as lists of pairs: JSON has string keys only.
@@ -392,3 +456,6 @@ mod as_pairs {
         Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,11 @@ async fn live_and_act(url: &str) {
         Act::PinToRunningBatch { devices: 100 },
         Act::PinEverythingToRunning,
         Act::MigrationBatch { key: key.clone(), devices: 1_000 },
+        Act::MoveApplication { application: 6, to: 7 },
+        Act::DeleteApplication { application: 8 },
+        Act::DeleteOrganization { organization: 3 },
+        Act::DeleteBatch { devices: 100 },
+        Act::DeleteEveryNth { nth: 3 },
         Act::UnpinEverything,
     ];
     for act in acts {

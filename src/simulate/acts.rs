@@ -61,6 +61,34 @@ pub enum Act {
     RetargetEverything,
     /// Every pin moves to the newest other release of its device's application.
     RepinEverything,
+    /// Devices are deleted all over the platform, in one statement: each whose id is a multiple of
+    /// this.
+    DeleteEveryNth {
+        /// Of which number; 1 deletes every device.
+        nth: u64,
+    },
+    /// The next so many devices are deleted, in the order of their ids.
+    DeleteBatch {
+        /// How many.
+        devices: u64,
+    },
+    /// An application is given up: its devices are deleted.
+    DeleteApplication {
+        /// Which.
+        application: i64,
+    },
+    /// The same in every application of an organisation.
+    DeleteOrganization {
+        /// Which.
+        organization: i64,
+    },
+    /// All devices of an application move to another one, and lose their pins on the way.
+    MoveApplication {
+        /// From which.
+        application: i64,
+        /// To which.
+        to: i64,
+    },
 }
 
 impl Fleet {
@@ -81,6 +109,11 @@ impl Fleet {
             Act::RetargetApplication { application } => self.retarget_application(application),
             Act::RetargetEverything => self.retarget_everything(),
             Act::RepinEverything => self.repin_everything(),
+            Act::DeleteEveryNth { nth } => self.delete_every_nth(nth),
+            Act::DeleteBatch { devices } => self.delete_batch(devices),
+            Act::DeleteApplication { application } => self.delete_application(application),
+            Act::DeleteOrganization { organization } => self.delete_organization(organization),
+            Act::MoveApplication { application, to } => self.move_application(application, to),
         }
     }
 
@@ -167,6 +200,38 @@ impl Fleet {
         self.apply_all(changes)
     }
 
+    /// Deletes the devices whose id is a multiple of `nth`.
+    pub fn delete_every_nth(&mut self, nth: u64) -> Vec<RowChange> {
+        let ids = self.ids(|_, device| device.id.unsigned_abs().is_multiple_of(nth));
+        self.delete(ids)
+    }
+
+    /// Deletes the next `devices` devices, in the order of ids.
+    pub fn delete_batch(&mut self, devices: u64) -> Vec<RowChange> {
+        let mut ids = self.ids(|_, _| true);
+        ids.truncate(devices as usize);
+        self.delete(ids)
+    }
+
+    /// Deletes an application's devices.
+    pub fn delete_application(&mut self, application: i64) -> Vec<RowChange> {
+        let ids = self.ids_in(application, |_, _| true);
+        self.delete(ids)
+    }
+
+    /// Deletes an organisation's devices.
+    pub fn delete_organization(&mut self, organization: i64) -> Vec<RowChange> {
+        let owned = self.applications_of(organization);
+        owned.into_iter().flat_map(|application| self.delete_application(application)).collect()
+    }
+
+    /// Moves an application's devices to another one.
+    pub fn move_application(&mut self, application: i64, to: i64) -> Vec<RowChange> {
+        let ids = self.ids_in(application, |_, _| true);
+        let moves = ids.into_iter().map(|device| RowChange::Moved { device, application: to });
+        self.apply_all(moves.collect())
+    }
+
     /// Its running release can be pinned to.
     pub(super) fn runs_an_existing_release(&self, device: &Device) -> bool {
         device.running.is_some_and(|release| self.releases().contains_key(&release))
@@ -201,6 +266,11 @@ impl Fleet {
     fn set_pins(&mut self, ids: Vec<i64>, release: Option<i64>) -> Vec<RowChange> {
         let pins = ids.into_iter().map(|device| RowChange::Pin { device, release });
         self.apply_all(pins.collect())
+    }
+
+    fn delete(&mut self, ids: Vec<i64>) -> Vec<RowChange> {
+        let gone = ids.into_iter().map(|device| RowChange::DeviceDeleted { device });
+        self.apply_all(gone.collect())
     }
 
     fn apply_all(&mut self, changes: Vec<RowChange>) -> Vec<RowChange> {

@@ -135,6 +135,21 @@ impl FleetDatabase {
             Act::MigrationStarts { key } => {
                 (statements::START_MIGRATION, vec![Text(key), Time(at)])
             }
+            Act::DeleteEveryNth { nth } => {
+                (statements::DELETE_EVERY_NTH, vec![Integer(*nth as i64)])
+            }
+            Act::DeleteBatch { devices } => {
+                (statements::DELETE_BATCH, vec![Integer(*devices as i64)])
+            }
+            Act::DeleteApplication { application } => {
+                (statements::DELETE_APPLICATION, vec![Integer(*application)])
+            }
+            Act::DeleteOrganization { organization } => {
+                (statements::DELETE_ORGANIZATION, vec![Integer(*organization)])
+            }
+            Act::MoveApplication { application, to } => {
+                (statements::MOVE_APPLICATION, vec![Integer(*application), Integer(*to)])
+            }
             Act::RetargetApplication { .. } | Act::RetargetEverything | Act::RepinEverything => {
                 self.apply(changes, at).await?;
                 return Ok(changes.len() as u64);

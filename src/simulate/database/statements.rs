@@ -190,6 +190,27 @@ AND "is pinned on-release" IS DISTINCT FROM "is running-release"
 AND "is running-release" IN (SELECT "id" FROM "release")"#,
 );
 
+/// A clean-up whose condition is wrong: it hits devices of every owner.
+pub(super) const DELETE_EVERY_NTH: Statement = same(r#"DELETE FROM "device" WHERE "id" % $1 = 0"#);
+
+pub(super) const DELETE_BATCH: Statement = same(
+    r#"DELETE FROM "device"
+WHERE "id" IN (SELECT "id" FROM "device" ORDER BY "id" LIMIT $1)"#,
+);
+
+pub(super) const DELETE_APPLICATION: Statement =
+    same(r#"DELETE FROM "device" WHERE "belongs to-application" = $1"#);
+
+pub(super) const DELETE_ORGANIZATION: Statement = same(
+    r#"DELETE FROM "device" WHERE "belongs to-application" IN
+(SELECT "id" FROM "application" WHERE "organization" = $1)"#,
+);
+
+pub(super) const MOVE_APPLICATION: Statement = same(
+    r#"UPDATE "device" SET "belongs to-application" = $2, "is pinned on-release" = NULL
+WHERE "belongs to-application" = $1"#,
+);
+
 /// The row that the migrator makes when it schedules an asynchronous migration.
 pub(super) const START_MIGRATION: Statement = same(
     r#"INSERT INTO "migration status" ("migration key", "start time", "last run time", "run count",
