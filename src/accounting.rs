@@ -1,10 +1,15 @@
 //! Row accounting: what PostgreSQL's statistics views and the platform's migration tables (on
-//! either database) said at a sample. The arithmetic between two readings is in `diagnose`; the SQL
-//! is in `sample`.
+//! either database) said at a sample, and what a statement's text says of the rows that it writes
+//! (`writes`). The arithmetic between two readings is in `diagnose`; the SQL is in `sample`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+pub mod writes;
+
+/// The table whose rows are accounted for: devices, as open-balena-api names it.
+pub const DEVICE: &str = "device";
 
 /// One reading of everything that counts written rows. A part that could not be read is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -58,6 +58,8 @@ pub enum Cause {
     MassRepin,
     /// Many applications' own targets changed.
     MassRetarget,
+    /// Devices deleted in many applications of many organisations.
+    MassDeletion,
     /// Delta jobs wait, and demand does not explain it.
     DeltaCapacityLoss,
     /// Delta jobs fail or do not end, and the fleet's state is as it was.
@@ -108,11 +110,12 @@ pub enum Scope {
 
 impl Cause {
     /// Every cause that this version can name, in the order of the catalogue.
-    pub const ALL: [Cause; 15] = [
+    pub const ALL: [Cause; 16] = [
         Cause::MassUnpin,
         Cause::MassPin,
         Cause::MassRepin,
         Cause::MassRetarget,
+        Cause::MassDeletion,
         Cause::DeltaCapacityLoss,
         Cause::DeltaFailure,
         Cause::ConnectivityLoss,
@@ -133,6 +136,7 @@ impl Cause {
             Cause::MassPin => "mass_pin",
             Cause::MassRepin => "mass_repin",
             Cause::MassRetarget => "mass_retarget",
+            Cause::MassDeletion => "mass_deletion",
             Cause::DeltaCapacityLoss => "delta_capacity_loss",
             Cause::DeltaFailure => "delta_failure",
             Cause::ConnectivityLoss => "connectivity_loss",
@@ -170,6 +174,7 @@ impl Cause {
             | Cause::MassPin
             | Cause::MassRepin
             | Cause::MassRetarget
+            | Cause::MassDeletion
             | Cause::DeltaCapacityLoss
             | Cause::DeltaFailure => Severity::Critical,
             Cause::ConnectivityLoss
@@ -191,6 +196,7 @@ impl Cause {
             | Cause::MassPin
             | Cause::MassRepin
             | Cause::MassRetarget
+            | Cause::MassDeletion
             | Cause::DeltaCapacityLoss
             | Cause::DeltaFailure => &[(Severity::Critical, Scope::Platform)],
             Cause::ConnectivityLoss
@@ -270,6 +276,9 @@ pub struct BlastRadius {
     pub pending_after: Option<u64>,
     /// Devices that would start an update if every pin were cleared now, and their release pairs.
     pub pending_if_unpinned: Option<crate::fleet::Pending>,
+    /// The count that the cause moved, where that is not the pinned devices.
+    #[serde(default)]
+    pub counted: Option<Counted>,
     /// The most affected applications, most devices first, at most ten.
     pub most_affected: Vec<Affected>,
 }
@@ -287,6 +296,49 @@ pub struct Affected {
     pub pinned_before: u64,
     /// Pinned devices now.
     pub pinned_after: u64,
+    /// `BlastRadius::counted` of this application.
+    #[serde(default)]
+    pub counted: Option<Counted>,
+}
+
+/// A count of devices before an incident's first onset and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// What is counted.
+    pub quantity: Quantity,
+    /// In the last good sample before the first onset, where that is known.
+    pub before: Option<u64>,
+    /// At the latest sample.
+    pub after: Option<u64>,
+}
+
+/// What a mass change moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Devices with a pin.
+    #[default]
+    DevicesPinned,
+    /// Devices.
+    Devices,
+}
+
+impl Quantity {
+    /// The signal that counts it.
+    pub fn signal(self) -> &'static str {
+        match self {
+            Quantity::DevicesPinned => "devices_pinned",
+            Quantity::Devices => "devices",
+        }
+    }
+
+    /// `devices`, as a heading says it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Quantity::DevicesPinned => "pinned devices",
+            Quantity::Devices => "devices",
+        }
+    }
 }
 
 /// One cause within an incident. Its severity and scope never change: they are labels of its alert.

@@ -9,8 +9,8 @@ use crate::{
     budget::{MONTH_DAYS, Rate, poisson_rate},
     fleet,
     incident::{
-        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Incident, Scope, Severity,
-        Symptom,
+        Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Counted, Incident, Quantity,
+        Scope, Severity, Symptom,
     },
     pipeline::{SignalStatus, Standing},
     series::{Direction, Time},
@@ -217,8 +217,14 @@ fn blast_radius_json(incident: &Incident) -> BlastRadiusJson {
         pending_if_unpinned: radius.pending_if_unpinned.map(|pending: fleet::Pending| {
             PendingJson { devices: pending.devices, pairs: pending.pairs }
         }),
+        counted: radius.counted.map(counted_json),
         most_affected: radius.most_affected.iter().map(affected_json).collect(),
     }
+}
+
+fn counted_json(counted: Counted) -> CountedJson {
+    let Counted { quantity, before, after } = counted;
+    CountedJson { quantity, before, after }
 }
 
 fn affected_json(affected: &Affected) -> AffectedJson {
@@ -228,6 +234,7 @@ fn affected_json(affected: &Affected) -> AffectedJson {
         devices: affected.devices,
         pinned_before: affected.pinned_before,
         pinned_after: affected.pinned_after,
+        counted: affected.counted.map(counted_json),
     }
 }
 
@@ -410,7 +417,18 @@ pub struct BlastRadiusJson {
     pub pending_before: Option<u64>,
     pub pending_after: Option<u64>,
     pub pending_if_unpinned: Option<PendingJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<CountedJson>,
     pub most_affected: Vec<AffectedJson>,
+}
+
+/// `counted`: what the cause moved, if not pins, with `quantity` named as its signal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the core's type of the same name describes its fields")]
+pub struct CountedJson {
+    pub quantity: Quantity,
+    pub before: Option<u64>,
+    pub after: Option<u64>,
 }
 
 /// `pending_if_unpinned`.
@@ -430,6 +448,8 @@ pub struct AffectedJson {
     pub devices: u64,
     pub pinned_before: u64,
     pub pinned_after: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<CountedJson>,
 }
 
 /// An element of `timeline`.

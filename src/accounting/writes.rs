@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 /// What a statement's text says of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writes {
+pub enum Writes {
     /// It names the table behind a verb that writes.
     Certainly,
     /// It runs code (`DO`, `CALL`, a volatile function) that may write anything.
@@ -16,7 +16,7 @@ pub(super) enum Writes {
 
 /// Reads `text`, a statement as `pg_stat_statements` normalises it. `functions` are the names of
 /// functions in the database that may write.
-pub(super) fn writes(text: &str, table: &str, functions: &BTreeSet<String>) -> Writes {
+pub fn writes(text: &str, table: &str, functions: &BTreeSet<String>) -> Writes {
     let tokens = tokens(text);
     for start in 0..tokens.len() {
         if let Some(after_verb) = after_writing_verb(&tokens[start..])
@@ -30,6 +30,30 @@ pub(super) fn writes(text: &str, table: &str, functions: &BTreeSet<String>) -> W
         _ => false,
     };
     if runs_code || calls_any(&tokens, functions) { Writes::Possibly } else { Writes::No }
+}
+
+/// Whether `text` takes rows out of `table`, by `DELETE`, `TRUNCATE` or `MERGE`, in a CTE or an
+/// anonymous block too.
+pub fn deletes(text: &str, table: &str) -> bool {
+    let mut tokens = tokens(text);
+    if tokens.first().is_some_and(|token| token.is_word("do")) {
+        // The block's body is a literal between dollars: here it is read as statements.
+        tokens = self::tokens(&text.replace('$', " "));
+    }
+    (0..tokens.len()).any(|start| {
+        let verb = &tokens[start..];
+        let merges =
+            || verb.windows(2).any(|pair| pair[0].is_word("then") && pair[1].is_word("delete"));
+        let removes = match verb.first() {
+            Some(Token::Word(word)) => match word.as_str() {
+                "delete" | "truncate" => true,
+                "merge" => merges(),
+                _ => false,
+            },
+            _ => false,
+        };
+        removes && after_writing_verb(verb).is_some_and(|named| names_table(named, table))
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,6 +282,33 @@ mod tests {
     }
 
     #[test]
+    fn statements_that_take_rows_out_of_the_table_are_told_from_others() {
+        for text in [
+            r#"DELETE FROM "device" WHERE "id" % $1 = $2"#,
+            "delete from only public.device as d using gone where d.id = gone.id",
+            r#"WITH gone AS (DELETE FROM "device" RETURNING "id") SELECT count(*) FROM gone"#,
+            "TRUNCATE TABLE device",
+            "MERGE INTO device USING gone ON device.id = gone.id WHEN MATCHED THEN DELETE",
+            "DO $$ BEGIN DELETE FROM device WHERE id < 100; END $$",
+            "DO $body$ BEGIN DELETE FROM \"device\"; END $body$",
+        ] {
+            assert!(deletes(text, "device"), "{text}");
+        }
+        for text in [
+            r#"UPDATE "device" SET "is pinned on-release" = $1"#,
+            r#"DELETE FROM "device tag" WHERE "device" = $1"#,
+            r#"DELETE FROM "release" USING "device" WHERE "device"."id" = $1"#,
+            "MERGE INTO device USING other ON device.id = other.id WHEN MATCHED THEN DO NOTHING",
+            "INSERT INTO log VALUES ($$DELETE FROM device$$)",
+            "DO $$ BEGIN UPDATE device SET x = 1; END $$",
+            "SELECT unpin_all()",
+            "",
+        ] {
+            assert!(!deletes(text, "device"), "{text}");
+        }
+    }
+
+    #[test]
     fn code_that_may_write_is_possible() {
         for text in [
             "DO $$ BEGIN UPDATE device SET x = 1; END $$",
@@ -273,6 +324,7 @@ mod tests {
         #[test]
         fn any_text_can_be_read(text in "\\PC*") {
             classify(&text);
+            deletes(&text, "device");
         }
 
         #[test]
@@ -286,6 +338,7 @@ mod tests {
             )
         ) {
             classify(&parts.concat());
+            deletes(&parts.concat(), "device");
         }
     }
 }

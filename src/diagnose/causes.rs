@@ -105,6 +105,7 @@ impl MassFacts {
             (FlowKind::Added, None) => "were pinned".to_owned(),
             (FlowKind::Moved, _) => "were pinned to another release".to_owned(),
             (FlowKind::Retargeted, _) => "got another target release".to_owned(),
+            (FlowKind::Deleted, _) => "were deleted".to_owned(),
         };
         let (from, to) = (hms(self.quiet_at), hms(self.now));
         let mut text = format!("{} {what} between {from} and {to} UTC", self.extent());
@@ -118,8 +119,9 @@ impl MassFacts {
     }
 
     fn breadth_evidence(&self) -> Evidence {
+        let happened = if self.kind == FlowKind::Deleted { "were deleted" } else { "changed" };
         let text = format!(
-            "{} changed between {} and {} UTC; {}",
+            "{} {happened} between {} and {} UTC; {}",
             self.extent(),
             hms(self.quiet_at),
             hms(self.now),
@@ -156,6 +158,17 @@ impl MassFacts {
             FlowKind::Retargeted => format!(
                 "Every unpinned device of these applications goes to another release.{pending}"
             ),
+            FlowKind::Deleted => {
+                let counts = radius.counted.and_then(|all| all.before.zip(all.after));
+                let left = counts.map_or(String::new(), |(before, after)| {
+                    let devices = counted(after, "device is", "devices are");
+                    format!(" {devices} left ({} before).", count(before as i64))
+                });
+                format!(
+                    "A deleted device goes on running what it runs, but the platform does not know \
+                     it any more: it cannot be seen, reached or updated.{left}"
+                )
+            }
         }
     }
 
@@ -165,10 +178,17 @@ impl MassFacts {
         for fact in evidence {
             text += &format!("- {}\n", fact.text);
         }
-        if self.kind != FlowKind::Added {
-            text += "\nDelta requests, delta queue, updates in progress, egress and API load follow \
-                     from this: they are symptoms and need no debugging of their own.\n";
-        }
+        text += match self.kind {
+            FlowKind::Added => "",
+            FlowKind::Removed | FlowKind::Moved | FlowKind::Retargeted => {
+                "\nDelta requests, delta queue, updates in progress, egress and API load follow from \
+                 this: they are symptoms and need no debugging of their own.\n"
+            }
+            FlowKind::Deleted => {
+                "\nFewer devices online, fewer pending updates and other API load follow from this: \
+                 they are symptoms and need no debugging of their own.\n"
+            }
+        };
         text += "\nNext:\n";
         for step in next_steps {
             text += &format!("- {step}\n");
@@ -206,15 +226,26 @@ impl MassFacts {
         };
         let position =
             wal_lsn.as_ref().map_or(String::new(), |lsn| format!(", WAL position {lsn}"));
-        let pinned = match (self.kind, self.blast_radius.pinned_before) {
-            (FlowKind::Removed, Some(pinned)) => {
+        let radius = &self.blast_radius;
+        let counted_before = radius.counted.and_then(|all| all.before);
+        let then = match (self.kind, radius.pinned_before, counted_before) {
+            (FlowKind::Removed, Some(pinned), _) => {
                 format!(", when {}", counted(pinned, "device was pinned", "devices were pinned"))
+            }
+            (FlowKind::Deleted, _, Some(devices)) => {
+                format!(", when there were {}", counted(devices, "device", "devices"))
             }
             _ => String::new(),
         };
+        let how = match self.kind {
+            FlowKind::Deleted => {
+                "only the rows that are gone: the devices with their ids and uuids, and whatever was \
+                 deleted with them (variables, tags, installed services, API keys)"
+            }
+            _ => "row by row: keep what owners changed since",
+        };
         let mut text = format!(
-            "Restore from the state at {} UTC ({what}{position}){pinned}, row by row: keep what owners \
-             changed since.",
+            "Restore from the state at {} UTC ({what}{position}){then}, {how}.",
             hms(quiet_at),
         );
         if let Some(first) = &self.precursor {
@@ -265,6 +296,11 @@ impl MassFacts {
             FlowKind::Moved | FlowKind::Retargeted => {
                 vec!["Do NOT scale delta generation up: its load is a symptom.".to_owned()]
             }
+            FlowKind::Deleted => vec![
+                "Do NOT let the devices be registered anew, and do not insert them under new ids: \
+                 everything that refers to a device by its id would be lost."
+                    .to_owned(),
+            ],
         }
     }
 }
@@ -275,6 +311,7 @@ fn headline(kind: FlowKind) -> &'static str {
         FlowKind::Removed => "Mass unpin",
         FlowKind::Moved => "Mass repin",
         FlowKind::Retargeted => "Mass retarget",
+        FlowKind::Deleted => "Mass deletion",
     }
 }
 
@@ -298,9 +335,9 @@ pub struct OwnerFacts {
 }
 
 impl OwnerFacts {
-    /// The record of an act that wakes nobody.
-    pub fn record(&self) -> CauseRecord {
-        let cause = self.kind.owner_cause();
+    /// The record of an act that wakes nobody; `None` of acts that the catalogue does not speak of.
+    pub fn record(&self) -> Option<CauseRecord> {
+        let cause = self.kind.owner_cause()?;
         let devices = counted(self.blast_radius.devices, "device", "devices");
         let place = match (&self.application, self.blast_radius.applications) {
             (Some(name), Some(1)) => format!(" of application {}", quoted(name, 60)),
@@ -315,9 +352,10 @@ impl OwnerFacts {
             FlowKind::Retargeted => {
                 format!("a new target release{place}; {devices} became pending")
             }
+            FlowKind::Deleted => format!("{devices}{place} were deleted by their owner"),
         };
         let summary = format!("{what} between {} and {} UTC.", hms(self.since), hms(self.at));
-        CauseRecord {
+        Some(CauseRecord {
             cause,
             severity: cause.severity(),
             scope: self.scope,
@@ -331,7 +369,7 @@ impl OwnerFacts {
             probability: self.probability,
             blast_radius: self.blast_radius.clone(),
             next_steps: vec!["None: recorded so that its effects are not mistaken.".to_owned()],
-        }
+        })
     }
 }
 
@@ -407,8 +445,8 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
     let unseen = if facts.last_good.is_none() {
         "Unseen until it answers: everything that this source should give."
     } else if facts.is_fleet {
-        "Unseen meanwhile: mass_pin, mass_unpin, mass_repin, mass_retarget and every owner's act. This \
-         says nothing about the fleet itself."
+        "Unseen meanwhile: mass_pin, mass_unpin, mass_repin, mass_retarget, mass_deletion and every \
+         owner's act. This says nothing about the fleet itself."
     } else {
         "Unseen meanwhile: the signals of this source; the fleet's causes are still watched."
     };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnose::flows::FlowKind,
     fleet::{Application, Snapshot},
+    incident::Quantity,
 };
 
 /// A level before the incident and at its extreme.
@@ -31,9 +32,16 @@ impl Levels {
 /// Where everybody was, and how far they have been taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Displacement {
-    /// Live: pinned devices by owner.
+    /// What is counted.
+    #[serde(default)]
+    quantity: Quantity,
+    /// Live: whether organisations told owners apart before. When most devices are gone they may
+    /// not any more, and owners must stay who they were.
+    #[serde(default)]
+    by_organization: Option<bool>,
+    /// Live: counted devices by owner.
     owners: BTreeMap<i64, Levels>,
-    /// Pinned devices in all.
+    /// Counted devices in all.
     total: Option<Levels>,
     /// Pinned devices by application and release before the incident, live: what a move of pins
     /// changes although no count does.
@@ -46,15 +54,12 @@ pub struct Displacement {
     returned_samples: u32,
 }
 
-/// Pinned devices by owner: by organisation, or by application where organisations say nothing.
-pub fn pinned_by_owner(snapshot: &Snapshot) -> BTreeMap<i64, u64> {
-    let by_organization = snapshot.tells_owners_apart();
-    let mut pinned = BTreeMap::new();
-    for (id, application) in &snapshot.applications {
-        let owner = if by_organization { application.organization } else { *id };
-        *pinned.entry(owner).or_insert(0) += application.pinned();
+/// A quantity in one application.
+pub fn counted(quantity: Quantity, application: &Application) -> u64 {
+    match quantity {
+        Quantity::DevicesPinned => application.pinned(),
+        Quantity::Devices => application.devices(),
     }
-    pinned
 }
 
 fn pins_by_release(snapshot: &Snapshot) -> BTreeMap<i64, BTreeMap<i64, u64>> {
@@ -71,14 +76,18 @@ fn pins_by_release(snapshot: &Snapshot) -> BTreeMap<i64, BTreeMap<i64, u64>> {
 }
 
 impl Displacement {
-    /// Remembers the last quiet sample.
-    pub fn since(quiet: Option<&Snapshot>, pinned_total: Option<f64>) -> Displacement {
+    /// Remembers the last quiet sample, and the total of what is counted.
+    pub fn since(quantity: Quantity, quiet: Option<&Snapshot>, total: Option<f64>) -> Displacement {
         let level = |count: f64| Levels { before: count, extreme: count };
         let mut displacement =
-            Displacement { total: pinned_total.map(level), ..Displacement::default() };
+            Displacement { quantity, total: total.map(level), ..Displacement::default() };
         if let Some(snapshot) = quiet {
-            let pinned = pinned_by_owner(snapshot).into_iter();
-            displacement.owners = pinned.map(|(id, count)| (id, level(count as f64))).collect();
+            displacement.by_organization = Some(snapshot.tells_owners_apart());
+            let counts = displacement.by_owner(snapshot).into_iter();
+            displacement.owners = counts.map(|(id, count)| (id, level(count as f64))).collect();
+            if quantity == Quantity::Devices {
+                return displacement;
+            }
             displacement.pins = pins_by_release(snapshot);
             let targets = snapshot.applications.iter();
             displacement.targets =
@@ -90,35 +99,47 @@ impl Displacement {
     /// Takes off what earlier batches had already moved when the incident was recognised.
     pub fn correct(&mut self, moved_by_owner: &BTreeMap<i64, i64>) {
         for (owner, moved) in moved_by_owner {
+            if self.quantity == Quantity::Devices {
+                // Whoever had lost all by then was in no snapshot any more.
+                self.owners.entry(*owner).or_default();
+            }
             if let Some(levels) = self.owners.get_mut(owner) {
                 levels.before -= *moved as f64;
             }
         }
     }
 
-    /// Pinned devices before the incident.
-    pub fn pinned_before(&self) -> Option<f64> {
+    /// Counted devices before the incident.
+    pub fn total_before(&self) -> Option<f64> {
         self.total.map(|levels| levels.before)
     }
 
     /// A cause begins to move the fleet: where it is now is the extreme.
-    pub fn moved_to(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
+    pub fn moved_to(&mut self, now: Option<&Snapshot>, total: Option<f64>) {
         for levels in self.owners.values_mut().chain(&mut self.total) {
             levels.extreme = levels.before;
         }
         self.strayed.clear();
-        self.moved_on(now, pinned_total);
+        self.moved_on(now, total);
     }
 
     /// The current cause moves the fleet on. An owner's act on the way back looks like a further
     /// batch: it takes nothing from how far the fleet has been.
-    pub fn moved_on(&mut self, now: Option<&Snapshot>, pinned_total: Option<f64>) {
+    pub fn moved_on(&mut self, now: Option<&Snapshot>, total: Option<f64>) {
         self.returned_samples = 0;
-        if let (Some(levels), Some(count)) = (&mut self.total, pinned_total) {
+        if let (Some(levels), Some(count)) = (&mut self.total, total) {
             levels.reach(count);
         }
         let Some(snapshot) = now else { return };
-        for (owner, count) in pinned_by_owner(snapshot) {
+        let counts = self.by_owner(snapshot);
+        if self.quantity == Quantity::Devices {
+            // Whoever has no device any more is in no snapshot.
+            for (owner, levels) in &mut self.owners {
+                levels.reach(counts.get(owner).copied().unwrap_or(0) as f64);
+            }
+            return;
+        }
+        for (owner, count) in counts {
             self.owners.entry(owner).or_default().reach(count as f64);
         }
         for (owner, distance) in self.strayed_pins(snapshot) {
@@ -131,11 +152,11 @@ impl Displacement {
     /// have taken there: a way back to where it was is a recovery, not another cause.
     pub fn beyond(&self, kind: FlowKind, now: &Snapshot) -> Beyond {
         let mut beyond = Beyond::default();
-        for (owner, count) in pinned_by_owner(now) {
+        for (owner, count) in self.by_owner(now) {
             let Levels { before, .. } = self.owners.get(&owner).copied().unwrap_or_default();
             let count = count as f64;
             match kind {
-                FlowKind::Removed => {
+                FlowKind::Removed | FlowKind::Deleted => {
                     beyond.possible += u64::from(before > 0.0);
                     beyond.owners += u64::from(count < before);
                 }
@@ -150,11 +171,11 @@ impl Displacement {
 
     /// The same from the total alone: `share` is the part of the fleet that ordinarily acts at
     /// once.
-    pub fn total_beyond(&self, kind: FlowKind, pinned_total: f64, share: f64) -> bool {
+    pub fn total_beyond(&self, kind: FlowKind, total: f64, share: f64) -> bool {
         let Some(Levels { before, .. }) = self.total else { return true };
         match kind {
-            FlowKind::Removed => before - pinned_total > share * before,
-            _ => pinned_total - before > share * before.max(1.0),
+            FlowKind::Removed | FlowKind::Deleted => before - total > share * before,
+            _ => total - before > share * before.max(1.0),
         }
     }
 
@@ -164,11 +185,11 @@ impl Displacement {
         &mut self,
         kind: FlowKind,
         now: Option<&Snapshot>,
-        pinned_total: Option<f64>,
+        total: Option<f64>,
         bound: u64,
         share: f64,
     ) -> bool {
-        let returned = match (kind, now, pinned_total) {
+        let returned = match (kind, now, total) {
             (FlowKind::Retargeted, Some(snapshot), _) => self.retargeted(snapshot) <= bound,
             // A count says nothing of where pins point to.
             (FlowKind::Retargeted | FlowKind::Moved, None, _) => false,
@@ -197,7 +218,7 @@ impl Displacement {
     /// By owner, how many pins stand where they did not, and how many are gone from where they
     /// stood.
     fn strayed_pins(&self, now: &Snapshot) -> BTreeMap<i64, u64> {
-        let by_organization = now.tells_owners_apart();
+        let by_organization = self.tells_owners_apart(now);
         let none = BTreeMap::new();
         let mut strayed = BTreeMap::new();
         for (id, releases) in pins_by_release(now) {
@@ -214,17 +235,33 @@ impl Displacement {
     }
 
     fn displaced(&self, now: &Snapshot) -> u64 {
-        let pinned = pinned_by_owner(now);
+        let counts = self.by_owner(now);
         let displaced = self.owners.iter().filter(|(owner, levels)| {
-            let count = pinned.get(owner).copied().unwrap_or(0) as f64;
+            let count = counts.get(owner).copied().unwrap_or(0) as f64;
             let moved = (levels.extreme - levels.before).abs();
             moved > 0.0 && (count - levels.before).abs() >= (count - levels.extreme).abs()
         });
         displaced.count() as u64
     }
 
+    /// Counted devices by owner: by organisation, or by application where organisations say
+    /// nothing.
+    fn by_owner(&self, snapshot: &Snapshot) -> BTreeMap<i64, u64> {
+        let by_organization = self.tells_owners_apart(snapshot);
+        let mut counts = BTreeMap::new();
+        for (id, application) in &snapshot.applications {
+            let owner = if by_organization { application.organization } else { *id };
+            *counts.entry(owner).or_insert(0) += counted(self.quantity, application);
+        }
+        counts
+    }
+
+    fn tells_owners_apart(&self, snapshot: &Snapshot) -> bool {
+        self.by_organization.unwrap_or_else(|| snapshot.tells_owners_apart())
+    }
+
     fn retargeted(&self, now: &Snapshot) -> u64 {
-        let by_organization = now.tells_owners_apart();
+        let by_organization = self.tells_owners_apart(now);
         let changed = now.applications.iter().filter(|(id, application)| {
             self.targets.get(id).is_some_and(|target| *target != application.target)
         });

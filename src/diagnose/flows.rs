@@ -1,5 +1,5 @@
-//! Flows of pins and targets: read from a sample's values (and, live, from its cohorts), and judged
-//! by their breadth as ordinary, as an owner's own act, or as a fault of the platform.
+//! Flows of pins, targets and devices: read from a sample's values (and, live, from its cohorts),
+//! and judged by their breadth as ordinary, as an owner's own act, or as a fault of the platform.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnose::{
         breadth::{Bound, BreadthHistory, Question},
+        ledger::Written,
         owner::ActHistory,
     },
     fleet::{ApplicationFlow, Flows},
-    incident::Cause,
+    incident::{Cause, Quantity},
     series::{Time, seconds},
     values::Values,
 };
@@ -19,6 +20,25 @@ use crate::{
 /// Windows of 1, 2, 4, … samples up to this many are looked at, so that an act in batches that
 /// touch a few organisations each is seen as well. About an hour at the default interval.
 pub const WINDOW_SAMPLES_MAX: usize = 256;
+
+/// What flows have in common of which one can be the sequel, or the way back, of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Family {
+    /// Devices' pins.
+    #[default]
+    Pins,
+    /// Applications' own targets.
+    Targets,
+    /// The devices themselves.
+    Devices,
+}
+
+impl Family {
+    /// The flows in it.
+    pub fn kinds(self) -> impl Iterator<Item = FlowKind> {
+        FlowKind::ALL.into_iter().filter(move |kind| kind.family() == self)
+    }
+}
 
 /// The quantities that can be mass-changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,12 +51,28 @@ pub enum FlowKind {
     Moved,
     /// Applications whose own target changed.
     Retargeted,
+    /// Devices that were deleted.
+    Deleted,
 }
 
 impl FlowKind {
     /// All of them.
-    pub const ALL: [FlowKind; 4] =
-        [FlowKind::Added, FlowKind::Removed, FlowKind::Moved, FlowKind::Retargeted];
+    pub const ALL: [FlowKind; 5] = [
+        FlowKind::Added,
+        FlowKind::Removed,
+        FlowKind::Moved,
+        FlowKind::Retargeted,
+        FlowKind::Deleted,
+    ];
+
+    /// What it is a flow of.
+    pub fn family(self) -> Family {
+        match self {
+            FlowKind::Added | FlowKind::Removed | FlowKind::Moved => Family::Pins,
+            FlowKind::Retargeted => Family::Targets,
+            FlowKind::Deleted => Family::Devices,
+        }
+    }
 
     /// The signals of (size, applications, organisations).
     pub fn signals(self) -> [&'static str; 3] {
@@ -55,6 +91,9 @@ impl FlowKind {
                 "application_targets_changed",
                 "organizations_targets_changed",
             ],
+            FlowKind::Deleted => {
+                ["devices_removed", "applications_devices_removed", "organizations_devices_removed"]
+            }
         }
     }
 
@@ -65,28 +104,36 @@ impl FlowKind {
             FlowKind::Removed => Cause::MassUnpin,
             FlowKind::Moved => Cause::MassRepin,
             FlowKind::Retargeted => Cause::MassRetarget,
+            FlowKind::Deleted => Cause::MassDeletion,
         }
     }
 
-    /// What it is called when one owner acts.
-    pub fn owner_cause(self) -> Cause {
+    /// What it is called when one owner acts; `None` where that is nothing to speak of.
+    pub fn owner_cause(self) -> Option<Cause> {
         match self {
-            FlowKind::Added | FlowKind::Moved => Cause::BulkPinByOwner,
-            FlowKind::Removed => Cause::BulkUnpinByOwner,
-            FlowKind::Retargeted => Cause::ReleaseRollout,
+            FlowKind::Added | FlowKind::Moved => Some(Cause::BulkPinByOwner),
+            FlowKind::Removed => Some(Cause::BulkUnpinByOwner),
+            FlowKind::Retargeted => Some(Cause::ReleaseRollout),
+            FlowKind::Deleted => None,
         }
     }
 
-    /// The kind that a mass cause speaks of.
-    pub fn of(cause: Cause) -> Option<FlowKind> {
-        FlowKind::ALL.into_iter().find(|kind| kind.mass_cause() == cause)
+    /// The count that it moves; that of pins stands in for targets, of which there is none.
+    pub fn quantity(self) -> Quantity {
+        match self.family() {
+            Family::Pins | Family::Targets => Quantity::DevicesPinned,
+            Family::Devices => Quantity::Devices,
+        }
     }
 
-    /// The column that a statement names to bring it about.
-    pub fn column(self) -> &'static str {
+    /// What a statement writes to bring it about.
+    pub fn written(self) -> Written<'static> {
         match self {
-            FlowKind::Retargeted => "should be running-release",
-            _ => "is pinned on-release",
+            FlowKind::Added | FlowKind::Removed | FlowKind::Moved => {
+                Written::Column("is pinned on-release")
+            }
+            FlowKind::Retargeted => Written::Elsewhere,
+            FlowKind::Deleted => Written::Deletion,
         }
     }
 
@@ -96,6 +143,7 @@ impl FlowKind {
             FlowKind::Removed => flow.pins_removed,
             FlowKind::Moved => flow.pins_moved,
             FlowKind::Retargeted => u64::from(flow.target_changed),
+            FlowKind::Deleted => flow.devices_deleted,
         }
     }
 }
@@ -139,11 +187,12 @@ pub struct Samples<'a> {
 }
 
 impl FlowSample {
-    /// Reads a flow. A recording without flow columns still has the net change of `devices_pinned`.
+    /// Reads a flow. A recording without flow columns still has the net change of `devices_pinned`
+    /// and of `devices`.
     pub fn read(kind: FlowKind, samples: Samples<'_>) -> Option<FlowSample> {
         let value = |name: &str| samples.now.get(name).copied();
         let [amount, applications, organizations] = kind.signals().map(value);
-        let amount = amount.or_else(|| net_pin_flow(kind, samples))?;
+        let amount = amount.or_else(|| net_flow(kind, samples))?;
         let elapsed_s = (samples.at - samples.since).as_seconds_f64();
         let mut by_application = Vec::new();
         for (id, flow) in samples.flows.iter().flat_map(|flows| &flows.applications) {
@@ -181,11 +230,12 @@ impl FlowSample {
     }
 }
 
-fn net_pin_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
-    let change = samples.now.get("devices_pinned")? - samples.before.get("devices_pinned")?;
+fn net_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
+    let count = kind.quantity().signal();
+    let rise = samples.now.get(count)? - samples.before.get(count)?;
     match kind {
-        FlowKind::Added => Some(change.max(0.0)),
-        FlowKind::Removed => Some((-change).max(0.0)),
+        FlowKind::Added => Some(rise.max(0.0)),
+        FlowKind::Removed | FlowKind::Deleted => Some((-rise).max(0.0)),
         FlowKind::Moved | FlowKind::Retargeted => None,
     }
 }
@@ -195,9 +245,9 @@ fn net_pin_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
 const BEYOND_REACH_SHARE: f64 = 0.02;
 
 fn is_total(kind: FlowKind, samples: Samples<'_>) -> bool {
-    let pinned = |values: &Values| values.get("devices_pinned").copied();
-    match (kind, pinned(samples.before), pinned(samples.now), samples.now.get("devices")) {
-        (FlowKind::Removed, Some(before), Some(now), _) => {
+    let count = |values: &Values| values.get(kind.quantity().signal()).copied();
+    match (kind, count(samples.before), count(samples.now), samples.now.get("devices")) {
+        (FlowKind::Removed | FlowKind::Deleted, Some(before), Some(now), _) => {
             before > 0.0 && now < before && now <= before * BEYOND_REACH_SHARE
         }
         (FlowKind::Added, Some(before), Some(now), Some(devices)) => {
@@ -234,6 +284,8 @@ pub struct Platform {
     pub probability: f64,
     /// The flow within the window, application by application; empty in a recording.
     pub by_application: BTreeMap<i64, u64>,
+    /// Whose these applications are.
+    pub owners: BTreeMap<i64, i64>,
     /// Its amount within the window.
     pub amount: u64,
 }
@@ -370,9 +422,11 @@ impl FlowHistory {
 
 impl Platform {
     fn of(window: &[&FlowSample], breadth: u64, bound: Bound, probability: f64) -> Platform {
-        let mut by_application = BTreeMap::new();
-        for (application, _, amount) in window.iter().flat_map(|sample| &sample.by_application) {
+        let (mut by_application, mut owners) = (BTreeMap::new(), BTreeMap::new());
+        let flows = window.iter().flat_map(|sample| &sample.by_application);
+        for (application, owner, amount) in flows {
             *by_application.entry(*application).or_insert(0) += amount;
+            owners.insert(*application, *owner);
         }
         Platform {
             onset: window[0].at,
@@ -381,6 +435,7 @@ impl Platform {
             bound,
             probability,
             by_application,
+            owners,
             amount: window.iter().map(|sample| sample.amount).sum(),
         }
     }

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    accounting::{Migration, OpenWriter, Reading, TableCounters},
+    accounting::{DEVICE, Migration, OpenWriter, Reading, TableCounters, writes},
     diagnose::texts::{count, counted, hms, quoted},
     incident::Evidence,
     series::{Time, seconds},
@@ -68,6 +68,9 @@ struct Entry {
     statements: Option<Vec<Write>>,
     /// Rows of `device` written, from the table's counters.
     device_rows: Option<i64>,
+    /// Those of them that were deleted.
+    #[serde(default)]
+    device_rows_deleted: Option<i64>,
     /// Migrations that ran; `None` where there is no such table.
     migrations: Option<Vec<Run>>,
     /// Where the write-ahead log was.
@@ -94,15 +97,43 @@ struct Run {
     executed: bool,
 }
 
+/// What a statement writes that brings a flow about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written<'a> {
+    /// A column of `device`, as the statement would name it.
+    Column(&'a str),
+    /// It takes rows of `device` out.
+    Deletion,
+    /// Rows of another table, which the ledger does not count.
+    Elsewhere,
+}
+
+impl Written<'_> {
+    /// Whether a statement's text says that it writes this.
+    fn is_named_in(self, statement: &str) -> bool {
+        match self {
+            Written::Column(column) => statement.contains(column),
+            Written::Deletion => writes::deletes(statement, DEVICE),
+            Written::Elsewhere => false,
+        }
+    }
+
+    /// What happened to a device, and what a statement did to its row.
+    fn verbs(self) -> (&'static str, &'static str) {
+        match self {
+            Written::Deletion => ("were deleted", "deleted"),
+            Written::Column(_) | Written::Elsewhere => ("changed", "wrote"),
+        }
+    }
+}
+
 /// Whose rows have to be accounted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// Devices that changed.
     pub devices: u64,
-    /// The column that changed, as the statement would name it.
-    pub column: &'a str,
-    /// It is a column of `device`, whose rows the ledger counts.
-    pub is_of_device: bool,
+    /// What was written to change them.
+    pub written: Written<'a>,
     /// The last sample at which nothing had changed yet.
     pub quiet_at: Time,
     /// The first sample of the new regime.
@@ -152,11 +183,12 @@ impl Ledger {
                 }
             }
         }
-        entry.device_rows = match (previous.device, reading.device) {
+        if let (Some(was), Some(is)) = (previous.device, reading.device) {
             // Counters that fall were reset: the interval is missing, not negative.
-            (Some(was), Some(is)) => Some(is.written() - was.written()).filter(|rows| *rows >= 0),
-            _ => None,
-        };
+            let risen = |was: i64, is: i64| Some(is - was).filter(|rows| *rows >= 0);
+            entry.device_rows = risen(was.written(), is.written());
+            entry.device_rows_deleted = risen(was.deleted, is.deleted);
+        }
         entry.migrations = runs(&previous, reading);
         self.entries.push_back(entry);
         while self.entries.len() > READINGS_MAX {
@@ -187,17 +219,15 @@ impl Ledger {
         }
         let window: Vec<&Entry> =
             self.entries.iter().filter(|entry| entry.at >= claim.quiet_at).collect();
-        if claim.is_of_device {
-            self.account_statements(claim, &window, &mut account);
-            account_table(claim, &window, &mut account);
-        } else {
+        if claim.written == Written::Elsewhere {
             let unread = "the writer is not named: statements on application are not read";
             push(&mut account, "missing", unread.to_owned());
+        } else {
+            self.account_statements(claim, &window, &mut account);
+            account_table(claim, &window, &mut account);
         }
         self.account_migrations(claim, &window, &mut account);
-        if claim.is_of_device {
-            self.account_writers(claim, &mut account);
-        }
+        self.account_writers(claim, &mut account);
         account
     }
 
@@ -217,17 +247,17 @@ impl Ledger {
         let mut best: Option<((bool, i64), Found<'_>)> = None;
         for ((query_id, role), (rows, calls)) in by_statement {
             let text = self.texts.get(&query_id).map_or("", String::as_str);
-            let names_column = text.contains(claim.column);
+            let is_named = claim.written.is_named_in(text);
             // A function's or a DO block's rows are not counted: its call is what there is.
-            let opaque = rows == 0 && names_column;
+            let opaque = rows == 0 && is_named;
             let accounts = rows >= claim.devices as i64;
-            let mainly = names_column && rows as f64 > MAIN_WRITER_SHARE * claim.devices as f64;
+            let mainly = is_named && rows as f64 > MAIN_WRITER_SHARE * claim.devices as f64;
             if !accounts && !mainly && !opaque {
                 continue;
             }
-            let rank = (names_column, rows);
+            let rank = (is_named, rows);
             if best.as_ref().is_none_or(|(other, _)| rank > *other) {
-                best = Some((rank, Found { role, text, rows, calls, names_column }));
+                best = Some((rank, Found { role, text, rows, calls, is_named }));
             }
         }
         match best {
@@ -297,7 +327,8 @@ impl Ledger {
     }
 
     fn account_writers(&self, claim: Claim<'_>, account: &mut Account) {
-        for writer in self.writers.iter().filter(|one| one.statement.contains(claim.column)) {
+        let writers = self.writers.iter();
+        for writer in writers.filter(|one| claim.written.is_named_in(&one.statement)) {
             let mut who = vec![format!("pid {}", writer.pid)];
             if !writer.application_name.trim().is_empty() {
                 who.insert(0, quoted(&writer.application_name, 60));
@@ -328,7 +359,8 @@ struct Found<'a> {
     text: &'a str,
     rows: i64,
     calls: i64,
-    names_column: bool,
+    /// Its text says that it writes what changed.
+    is_named: bool,
 }
 
 impl Found<'_> {
@@ -337,17 +369,23 @@ impl Found<'_> {
         let calls =
             if self.calls == 1 { "1 call" } else { &format!("{} calls", count(self.calls)) };
         let surplus = self.rows - claim.devices as i64;
+        let (happened, did) = claim.written.verbs();
         let comparison = match surplus {
             0 => "exactly as many".to_owned(),
-            more if more > 0 => format!("{} more than changed", count(more)),
+            more if more > 0 => format!("{} more than {happened}", count(more)),
             _ if self.rows == 0 => "rows written inside a function are not counted".to_owned(),
             less => format!("it does not account for the other {}", count(-less)),
         };
         let constants =
             if self.text.contains("$1") { "; constants are shown as $1, $2, …" } else { "" };
-        let certainty = if self.names_column { "" } else { "; its text does not name the column" };
+        let certainty = match claim.written {
+            _ if self.is_named => "",
+            Written::Deletion => "; its text does not say that it deletes them",
+            Written::Column(_) | Written::Elsewhere => "; its text does not name the column",
+        };
+        let did = if self.is_named { did } else { "wrote" };
         let text = format!(
-            "{} devices changed; one statement of role {} wrote {} rows in {calls} since {} UTC \
+            "{} devices {happened}; one statement of role {} {did} {} rows in {calls} since {} UTC \
              ({comparison}{certainty}{constants}): {statement}",
             count(claim.devices as i64),
             self.role,
@@ -355,12 +393,11 @@ impl Found<'_> {
             hms(claim.quiet_at),
         );
         push(account, "statement", text);
-        let verb = if self.names_column { "ran" } else { "may have run" };
         let statement = quoted(self.text, STATEMENT_IN_SUMMARY_MAX);
         // Without the column in its text it is a guess, and a guess accuses nobody.
         account.by_whom = self
-            .names_column
-            .then(|| format!("role {} {verb} {statement} ({} rows)", self.role, count(self.rows)));
+            .is_named
+            .then(|| format!("role {} ran {statement} ({} rows)", self.role, count(self.rows)));
     }
 }
 
@@ -372,39 +409,48 @@ pub fn counters_delay_max(interval_s: f64) -> TimeDelta {
 
 fn nobody(claim: Claim<'_>) -> String {
     let arrived = claim.onset + counters_delay_max(claim.interval_s);
+    let (happened, did) = claim.written.verbs();
+    let devices = count(claim.devices as i64);
     if claim.now < arrived {
-        format!(
-            "no statement accounts for the {} changed devices yet; counters can arrive late, this \
-             is known at {} UTC",
-            count(claim.devices as i64),
+        return format!(
+            "no statement accounts for the {devices} devices that {happened} yet; counters can \
+             arrive late, this is known at {} UTC",
             hms(arrived),
-        )
-    } else {
-        format!(
-            "no single statement wrote {} rows of device since {} UTC: many small ones, or one that \
-             pg_stat_statements has evicted",
-            count(claim.devices as i64),
-            hms(claim.quiet_at),
-        )
+        );
     }
+    let causes = match claim.written {
+        Written::Deletion => {
+            "many small ones, one that pg_stat_statements has evicted, a TRUNCATE (which counts no \
+             rows), or a deletion of applications that takes their devices along"
+        }
+        Written::Column(_) | Written::Elsewhere => {
+            "many small ones, or one that pg_stat_statements has evicted"
+        }
+    };
+    let since = hms(claim.quiet_at);
+    format!("no single statement {did} {devices} rows of device since {since} UTC: {causes}")
 }
 
 fn account_table(claim: Claim<'_>, window: &[&Entry], account: &mut Account) {
-    let known: Vec<i64> = window.iter().filter_map(|entry| entry.device_rows).collect();
+    let deletes = claim.written == Written::Deletion;
+    let rows = |entry: &&Entry| if deletes { entry.device_rows_deleted } else { entry.device_rows };
+    let known: Vec<i64> = window.iter().filter_map(rows).collect();
     if known.is_empty() {
         return;
     }
     let (rows, since) = (known.iter().sum::<i64>(), hms(claim.quiet_at));
+    let done = if deletes { "deleted" } else { "written" };
+    let noun = if deletes { "deleted rows" } else { "rows" };
     let text = if rows < claim.devices as i64 {
         // Fewer rows than devices that changed: the writer's own are not among them yet.
         format!(
-            "pg_stat_user_tables counts {} rows of device since {since} UTC so far: those of the \
-             writer's connection arrive up to {LATE_COUNTERS_S} s late",
+            "pg_stat_user_tables counts {} {noun} of device since {since} UTC so far: those of \
+             the writer's connection arrive up to {LATE_COUNTERS_S} s late",
             count(rows),
         )
     } else {
         format!(
-            "{} rows of device were written in all since {since} UTC (pg_stat_user_tables)",
+            "{} rows of device were {done} in all since {since} UTC (pg_stat_user_tables)",
             count(rows),
         )
     };

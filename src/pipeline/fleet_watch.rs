@@ -1,5 +1,5 @@
-//! Flows of pins and targets in a fleet sample: what each is held to be, and the incidents that
-//! follow.
+//! Flows of pins, targets and devices in a fleet sample: what each is held to be, and the incidents
+//! that follow.
 
 use crate::{
     diagnose::{
@@ -169,8 +169,8 @@ impl Pipeline {
             probability,
         }
         .record();
-        let candidates =
-            vec![(kind.owner_cause(), probability), (kind.mass_cause(), 1.0 - probability)];
+        let Some(record) = record else { return };
+        let candidates = vec![(record.cause, probability), (kind.mass_cause(), 1.0 - probability)];
         let watch = OwnerWatch { kind, owner, quiet_samples: 0 };
         self.open(record, candidates, Subject::Owner(watch));
     }
@@ -250,7 +250,7 @@ fn eligible_owners(kind: FlowKind, before: &Snapshot) -> u64 {
     let could = before.applications.iter().filter(|(_, application)| match kind {
         FlowKind::Removed | FlowKind::Moved => application.pinned() > 0,
         FlowKind::Added => application.pinned() < application.devices(),
-        FlowKind::Retargeted => true,
+        FlowKind::Retargeted | FlowKind::Deleted => true,
     });
     let owners = could.map(|(id, application)| if apart { application.organization } else { *id });
     owners.collect::<std::collections::BTreeSet<_>>().len() as u64

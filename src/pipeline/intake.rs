@@ -67,7 +67,8 @@ impl Pipeline {
             Kind::of(signal) == Kind::Counter || is_valid(&self.settings, signal, value, at, step)
         });
         self.take_accounting(at, reading);
-        let is_fleet = values.contains_key("devices_pinned") || values.contains_key("pins_removed");
+        let of_fleet = ["devices_pinned", "pins_removed", "devices", "devices_removed"];
+        let is_fleet = of_fleet.iter().any(|signal| values.contains_key(signal));
         let fleet_before = if is_fleet {
             let now = FleetSample { at, values: values.clone() };
             self.state.fleet.replace(now)
@@ -92,7 +93,8 @@ impl Pipeline {
         let before = self.state.snapshot.replace(now.clone())?;
         let flows = Flows::between(&before, now);
         let mut signals = flows.signals();
-        if !now.tells_owners_apart() {
+        // Who has lost every device is an owner still.
+        if !now.tells_owners_apart() && !before.tells_owners_apart() {
             signals.retain(|name, _| !name.starts_with("organizations_"));
         }
         values.extend(signals);

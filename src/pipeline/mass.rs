@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use crate::{
     diagnose::{
         causes::{MassFacts, Precursor},
-        displacement::Displacement,
+        displacement::{Displacement, counted},
         flows::{FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
-    incident::{Affected, BlastRadius, Cause, CauseRecord, Evidence},
+    fleet::{Application, Snapshot},
+    incident::{Affected, BlastRadius, Cause, CauseRecord, Counted, Evidence, Quantity},
     pipeline::{
-        Pipeline, Subject,
+        Inherited, Pipeline, Subject,
         intake::Intake,
-        state::{FleetSample, MassWatch},
+        state::{FleetSample, MassWatch, Place},
     },
 };
 
@@ -36,17 +37,12 @@ pub(super) struct Recognised<'a> {
     pub(super) before: &'a FleetSample,
 }
 
-/// Pins are one family; the applications' own targets are another.
-fn same_family(one: FlowKind, other: FlowKind) -> bool {
-    (one == FlowKind::Retargeted) == (other == FlowKind::Retargeted)
-}
-
 impl Pipeline {
     /// The open incident to which a platform-wide flow of this kind would belong.
     pub(super) fn mass_watch_index(&self, kind: FlowKind) -> Option<usize> {
-        self.state.watches.iter().position(
-            |watch| matches!(&watch.subject, Subject::Mass(mass) if same_family(mass.kind, kind)),
-        )
+        self.state.watches.iter().position(|watch| {
+            matches!(&watch.subject, Subject::Mass(mass) if mass.kind.family() == kind.family())
+        })
     }
 
     /// Whether a platform-wide flow during an incident is another event and not a part of it: more
@@ -81,7 +77,11 @@ impl Pipeline {
         let incident = &mut self.state.watches[index].incident;
         incident.note(intake.at, "It happens again: the next incident goes on from here.");
         if let Subject::Mass(mass) = &self.state.watches[index].subject {
-            self.inherited = Some((mass.displacement.clone(), mass.pinned_before.clone()));
+            self.inherited = Some(Inherited {
+                displacement: mass.displacement.clone(),
+                pinned_before: mass.pinned_before.clone(),
+                counted_before: mass.counted_before.clone(),
+            });
         }
         self.resolve(index, intake.at);
     }
@@ -91,24 +91,19 @@ impl Pipeline {
         let Recognised { kind, sample, platform, intake, before } = recognised;
         let earlier = earlier_flows(kind, sample, platform);
         let cohorts = intake.cohorts.as_ref();
-        let pinned_total = before.values.get("devices_pinned").copied();
+        let total = before.values.get(kind.quantity().signal()).copied();
         let earlier_total: f64 = earlier.values().sum::<i64>() as f64;
-        let mut pinned_before = BTreeMap::new();
         let quiet = cohorts.map(|cohorts| &cohorts.before);
-        if let Some(snapshot) = quiet {
-            for (id, application) in &snapshot.applications {
-                let pinned = application.pinned() as i64 - earlier.get(id).copied().unwrap_or(0);
-                pinned_before.insert(*id, pinned.max(0) as u64);
-            }
-        }
         let mut displacement =
-            Displacement::since(quiet, pinned_total.map(|count| count - earlier_total));
-        if let Some(snapshot) = quiet {
-            displacement.correct(&owner_flows(snapshot, &earlier));
-        }
-        if let Some((before_all, pinned_before_all)) = self.inherited.take() {
-            (displacement, pinned_before) = (before_all, pinned_before_all);
-        }
+            Displacement::since(kind.quantity(), quiet, total.map(|count| count - earlier_total));
+        displacement.correct(&owner_flows(platform, &earlier));
+        let (pinned_before, counted_before) =
+            quiet.map(|quiet| counts_before(kind, quiet, &earlier)).unwrap_or_default();
+        let stood = self.inherited.take().unwrap_or(Inherited {
+            displacement,
+            pinned_before,
+            counted_before,
+        });
         let bound = platform.bound.organizations;
         let affected = platform.breadth.max(1);
         let mut mass = MassWatch {
@@ -122,14 +117,16 @@ impl Pipeline {
             applications: None,
             organizations: None,
             to_running: None,
-            displacement,
-            pinned_before,
+            displacement: stood.displacement,
+            pinned_before: stood.pinned_before,
+            counted_before: stood.counted_before,
+            places: BTreeMap::new(),
             pending_before: before.values.get("pending_updates").map(|count| *count as u64),
             bound,
             share: share(bound, affected),
             recovering: false,
         };
-        mass.take(platform, sample);
+        mass.take(platform, sample, intake);
         mass.moved(self, intake, before, true);
         let record = self.facts(&mass, None, platform, intake).record();
         let candidates = candidates(kind, platform.probability);
@@ -162,9 +159,7 @@ impl Pipeline {
             };
             let mut mass = mass.clone();
             let mut flowed = false;
-            let family: Vec<FlowKind> =
-                FlowKind::ALL.into_iter().filter(|kind| same_family(*kind, mass.kind)).collect();
-            for kind in family {
+            for kind in mass.kind.family().kinds() {
                 let Some(sample) = self.flow_sample(kind, intake, before) else { continue };
                 if sample.amount > 0 {
                     flowed |= self.follow_flow(index, &mut mass, kind, &sample, intake, before);
@@ -211,7 +206,7 @@ impl Pipeline {
                 self.state.flows.entry(kind).or_default().clear_recent();
             }
             if goes_on && kind == mass.kind {
-                mass.add(sample, platform.as_ref());
+                mass.add(sample, platform.as_ref(), intake);
                 mass.moved(self, intake, before, false);
             }
             return goes_on;
@@ -228,7 +223,7 @@ impl Pipeline {
             }
             return true;
         }
-        for kind in FlowKind::ALL.into_iter().filter(|other| same_family(*other, kind)) {
+        for kind in kind.family().kinds() {
             self.state.flows.entry(kind).or_default().clear_recent();
         }
         let recognised = Recognised { kind, sample, platform: &platform, intake, before };
@@ -249,7 +244,7 @@ impl Pipeline {
         mass.pending_before = before.values.get("pending_updates").map(|count| *count as u64);
         mass.recovering = false;
         mass.bound = mass.bound.max(platform.bound.organizations);
-        mass.take(platform, sample);
+        mass.take(platform, sample, intake);
         mass.moved(self, intake, before, true);
         let record = self.facts(mass, Some(first), platform, intake).record();
         let incident = &mut self.state.watches[index].incident;
@@ -277,7 +272,7 @@ impl Pipeline {
             _ if kind == mass.kind => false,
             FlowKind::Moved => exceeded(FlowKind::Added) || exceeded(FlowKind::Removed),
             FlowKind::Added => mass.kind == FlowKind::Moved && exceeded(FlowKind::Moved),
-            FlowKind::Removed | FlowKind::Retargeted => false,
+            FlowKind::Removed | FlowKind::Retargeted | FlowKind::Deleted => false,
         }
     }
 
@@ -297,15 +292,15 @@ impl Pipeline {
             return beyond.owners > bound
                 || (beyond.owners > 0 && beyond.owners == beyond.possible);
         }
-        let pinned = intake.recordable.get("devices_pinned").copied();
-        pinned.is_none_or(|count| mass.displacement.total_beyond(kind, count, mass.share))
+        let total = intake.recordable.get(kind.quantity().signal()).copied();
+        total.is_none_or(|count| mass.displacement.total_beyond(kind, count, mass.share))
     }
 
     fn has_returned(&self, mass: &mut MassWatch, intake: &Intake) -> bool {
         let now = intake.cohorts.as_ref().and(self.state.snapshot.as_ref());
-        let pinned = intake.recordable.get("devices_pinned").copied();
         let (kind, bound, share) = (mass.kind, mass.bound, mass.share);
-        mass.displacement.has_returned(kind, now, pinned, bound, share)
+        let total = intake.recordable.get(kind.quantity().signal()).copied();
+        mass.displacement.has_returned(kind, now, total, bound, share)
     }
 
     /// Brings evidence and blast radius of the current cause up to date; its texts stay as
@@ -331,8 +326,7 @@ impl Pipeline {
     fn account(&self, mass: &MassWatch, onset: crate::series::Time, intake: &Intake) -> Account {
         self.state.ledger.account(Claim {
             devices: mass.amount,
-            column: mass.kind.column(),
-            is_of_device: mass.kind != FlowKind::Retargeted,
+            written: mass.kind.written(),
             quiet_at: mass.quiet_at,
             onset,
             now: intake.at,
@@ -384,16 +378,22 @@ impl Pipeline {
         let mut most_affected = Vec::new();
         let mut organizations = std::collections::BTreeSet::new();
         for (id, devices) in &mass.by_application {
-            let Some(application) = snapshot.and_then(|now| now.applications.get(id)) else {
-                continue;
-            };
-            organizations.insert(application.organization);
+            let Some(now) = snapshot else { break };
+            let application = now.applications.get(id);
+            let known = application.map(|one| (&one.name, one.organization));
+            let left = || mass.places.get(id).map(|place| (&place.name, place.organization));
+            let Some((name, organization)) = known.or_else(left) else { continue };
+            organizations.insert(organization);
             most_affected.push(Affected {
                 application: *id,
-                name: application.name.clone(),
+                name: name.clone(),
                 devices: *devices,
                 pinned_before: mass.pinned_before.get(id).copied().unwrap_or(0),
-                pinned_after: application.pinned(),
+                pinned_after: application.map_or(0, Application::pinned),
+                counted: mass
+                    .counted(Some(mass.counted_before.get(id).copied().unwrap_or(0)), |quantity| {
+                        Some(application.map_or(0, |one| counted(quantity, one)))
+                    }),
             });
         }
         most_affected.sort_by_key(|one| (std::cmp::Reverse(one.devices), one.application));
@@ -402,15 +402,20 @@ impl Pipeline {
             if live { Some(organizations.len() as u64) } else { mass.organizations };
         let applications =
             if live { Some(mass.by_application.len() as u64) } else { mass.applications };
+        let total_before = mass.displacement.total_before().map(|count| count as u64);
+        let counts_pins = mass.kind.quantity() == Quantity::DevicesPinned;
         BlastRadius {
             devices: mass.amount,
             applications,
             organizations,
-            pinned_before: mass.displacement.pinned_before().map(|count| count as u64),
-            pinned_after: count("devices_pinned"),
+            pinned_before: total_before.filter(|_| counts_pins),
+            pinned_after: count("devices_pinned").filter(|_| counts_pins),
             pending_before: mass.pending_before,
             pending_after: count("pending_updates"),
-            pending_if_unpinned: snapshot.map(crate::fleet::Snapshot::pending_if_unpinned),
+            pending_if_unpinned: snapshot
+                .filter(|_| counts_pins)
+                .map(crate::fleet::Snapshot::pending_if_unpinned),
+            counted: mass.counted(total_before, |quantity| count(quantity.signal())),
             most_affected,
         }
     }
@@ -418,16 +423,43 @@ impl Pipeline {
 
 impl MassWatch {
     /// Takes the window in which a cause was recognised.
-    fn take(&mut self, platform: &Platform, sample: &FlowSample) {
+    fn take(&mut self, platform: &Platform, sample: &FlowSample, intake: &Intake) {
         self.amount = platform.amount;
         self.by_application.clone_from(&platform.by_application);
         self.applications = sample.applications;
         self.organizations = sample.organizations;
+        self.remember_places(&platform.owners, intake);
+    }
+
+    /// A count where it is not that of pins, which stand on their own.
+    fn counted(
+        &self,
+        before: Option<u64>,
+        after: impl Fn(Quantity) -> Option<u64>,
+    ) -> Option<Counted> {
+        let quantity = self.kind.quantity();
+        let is_other = quantity != Quantity::DevicesPinned;
+        is_other.then(|| Counted { quantity, before, after: after(quantity) })
+    }
+
+    /// Of deletions: keeps what snapshots without these applications will not say any more. Of an
+    /// application that an earlier batch of the window emptied only the owner is known.
+    fn remember_places(&mut self, owners: &BTreeMap<i64, i64>, intake: &Intake) {
+        let Some(cohorts) = intake.cohorts.as_ref().filter(|_| self.kind == FlowKind::Deleted)
+        else {
+            return;
+        };
+        for (id, owner) in owners {
+            let application = cohorts.before.applications.get(id);
+            let (name, organization) = application
+                .map_or((String::new(), *owner), |one| (one.name.clone(), one.organization));
+            self.places.entry(*id).or_insert(Place { name, organization });
+        }
     }
 
     /// Takes a further batch. Of a recording it is not known which applications are new in it: the
     /// breadth of the broadest batch is what is sure.
-    fn add(&mut self, sample: &FlowSample, platform: Option<&Platform>) {
+    fn add(&mut self, sample: &FlowSample, platform: Option<&Platform>, intake: &Intake) {
         self.moved_at = sample.at;
         match platform {
             // Together with the smaller ones before it that only now prove to be more of the same.
@@ -436,12 +468,16 @@ impl MassWatch {
                 for (application, amount) in &platform.by_application {
                     *self.by_application.entry(*application).or_insert(0) += amount;
                 }
+                self.remember_places(&platform.owners, intake);
             }
             None => {
                 self.amount += sample.amount;
-                for (application, _, amount) in &sample.by_application {
+                let mut owners = BTreeMap::new();
+                for (application, owner, amount) in &sample.by_application {
                     *self.by_application.entry(*application).or_insert(0) += amount;
+                    owners.insert(*application, *owner);
                 }
+                self.remember_places(&owners, intake);
             }
         }
         self.applications = self.applications.max(sample.applications);
@@ -454,12 +490,12 @@ impl MassWatch {
     /// The current cause moved the fleet to where it is now, if it begins with this sample;
     /// otherwise on from where it had moved it.
     fn moved(&mut self, pipeline: &Pipeline, intake: &Intake, before: &FleetSample, begins: bool) {
-        let pinned = intake.recordable.get("devices_pinned").copied();
+        let total = intake.recordable.get(self.kind.quantity().signal()).copied();
         let snapshot = intake.cohorts.as_ref().and(pipeline.state.snapshot.as_ref());
         if begins {
-            self.displacement.moved_to(snapshot, pinned);
+            self.displacement.moved_to(snapshot, total);
         } else {
-            self.displacement.moved_on(snapshot, pinned);
+            self.displacement.moved_on(snapshot, total);
         }
         if self.kind != FlowKind::Added {
             return;
@@ -485,7 +521,7 @@ fn companion(kind: FlowKind, kinds: &[FlowKind]) -> Option<FlowKind> {
     let other = match kind {
         FlowKind::Added => FlowKind::Moved,
         FlowKind::Moved => FlowKind::Added,
-        FlowKind::Removed | FlowKind::Retargeted => return None,
+        FlowKind::Removed | FlowKind::Retargeted | FlowKind::Deleted => return None,
     };
     kinds.contains(&other).then_some(other)
 }
@@ -495,14 +531,15 @@ fn share(bound: u64, affected: u64) -> f64 {
 }
 
 fn candidates(kind: FlowKind, probability: f64) -> Vec<(Cause, f64)> {
-    vec![(kind.mass_cause(), probability), (kind.owner_cause(), 1.0 - probability)]
+    let otherwise = kind.owner_cause().unwrap_or(Cause::Unexplained);
+    vec![(kind.mass_cause(), probability), (otherwise, 1.0 - probability)]
 }
 
-/// What earlier samples of the window had already moved, as a change of the pinned count.
+/// What earlier samples of the window had already moved, as a change of what is counted.
 fn earlier_flows(kind: FlowKind, sample: &FlowSample, platform: &Platform) -> BTreeMap<i64, i64> {
     let sign = match kind {
         FlowKind::Added => 1,
-        FlowKind::Removed => -1,
+        FlowKind::Removed | FlowKind::Deleted => -1,
         FlowKind::Moved | FlowKind::Retargeted => return BTreeMap::new(),
     };
     let mut earlier: BTreeMap<i64, i64> =
@@ -514,17 +551,38 @@ fn earlier_flows(kind: FlowKind, sample: &FlowSample, platform: &Platform) -> BT
     earlier
 }
 
-fn owner_flows(
-    snapshot: &crate::fleet::Snapshot,
-    earlier: &BTreeMap<i64, i64>,
-) -> BTreeMap<i64, i64> {
-    let apart = snapshot.tells_owners_apart();
+fn owner_flows(platform: &Platform, earlier: &BTreeMap<i64, i64>) -> BTreeMap<i64, i64> {
     let mut owners = BTreeMap::new();
     for (id, amount) in earlier {
-        if let Some(application) = snapshot.applications.get(id) {
-            let owner = if apart { application.organization } else { *id };
-            *owners.entry(owner).or_insert(0) += amount;
+        if let Some(owner) = platform.owners.get(id) {
+            *owners.entry(*owner).or_insert(0) += amount;
         }
     }
     owners
+}
+
+/// Pinned devices, and what else the kind counts, by application before earlier samples of the
+/// window had moved them.
+fn counts_before(
+    kind: FlowKind,
+    quiet: &Snapshot,
+    earlier: &BTreeMap<i64, i64>,
+) -> (BTreeMap<i64, u64>, BTreeMap<i64, u64>) {
+    let before = |quantity: Quantity| {
+        let mut counts: BTreeMap<i64, i64> = quiet
+            .applications
+            .iter()
+            .map(|(id, application)| (*id, counted(quantity, application) as i64))
+            .collect();
+        if quantity == kind.quantity() {
+            for (id, moved) in earlier {
+                *counts.entry(*id).or_insert(0) -= moved;
+            }
+        }
+        counts.into_iter().map(|(id, count)| (id, count.max(0) as u64)).collect()
+    };
+    match kind.quantity() {
+        Quantity::DevicesPinned => (before(Quantity::DevicesPinned), BTreeMap::new()),
+        other @ Quantity::Devices => (before(Quantity::DevicesPinned), before(other)),
+    }
 }

@@ -136,7 +136,16 @@ pub struct Pipeline {
     /// Incidents that this step opened or altered, by id, as they were left.
     touched: BTreeMap<String, Incident>,
     /// Within a step: where owners stood before an incident that another one follows.
-    inherited: Option<(Displacement, BTreeMap<i64, u64>)>,
+    inherited: Option<Inherited>,
+}
+
+/// Where owners stood before an incident.
+#[derive(Clone, Debug)]
+struct Inherited {
+    displacement: Displacement,
+    /// By application: pinned devices, and what else the cause counts.
+    pinned_before: BTreeMap<i64, u64>,
+    counted_before: BTreeMap<i64, u64>,
 }
 
 impl Pipeline {

@@ -235,12 +235,26 @@ pub(super) struct MassWatch {
     pub(super) displacement: Displacement,
     /// Pinned devices by application before the first onset, live.
     pub(super) pinned_before: BTreeMap<i64, u64>,
+    /// What else the cause counts, by application before the first onset, live.
+    #[serde(default)]
+    pub(super) counted_before: BTreeMap<i64, u64>,
+    /// Of deletions: the affected applications. Without devices they are in no snapshot any more.
+    #[serde(default)]
+    pub(super) places: BTreeMap<i64, Place>,
     pub(super) pending_before: Option<u64>,
     /// How many owners ordinarily act at once, and as a share of those that could.
     pub(super) bound: u64,
     pub(super) share: f64,
     /// The way back was noted.
     pub(super) recovering: bool,
+}
+
+/// An application as it was before its devices were gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Empty if it was gone before anybody looked.
+    pub(super) name: String,
+    pub(super) organization: i64,
 }
 
 /// An owner's act under watch.

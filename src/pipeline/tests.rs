@@ -1,6 +1,7 @@
 //! The pipeline on small hand-made stories; the large ones are in `tests/scenarios/`.
 
 mod boundary;
+mod deletions;
 mod promises;
 mod repeats;
 

@@ -70,6 +70,7 @@ fn mass_pin() -> CauseRecord {
             pending_before: Some(20_412),
             pending_after: Some(1_001),
             pending_if_unpinned: Some(fleet::Pending { devices: 147_773, pairs: 8_731 }),
+            counted: None,
             most_affected: Vec::new(),
         },
         next_steps: vec!["do not clear all pins".to_owned()],
@@ -106,12 +107,14 @@ fn mass_unpin() -> CauseRecord {
             pending_before: Some(1_001),
             pending_after: Some(147_773),
             pending_if_unpinned: None,
+            counted: None,
             most_affected: vec![Affected {
                 application: 17,
                 name: "scooters".to_owned(),
                 devices: 30_120,
                 pinned_before: 4_005,
                 pinned_after: 0,
+                counted: None,
             }],
         },
         next_steps: vec![

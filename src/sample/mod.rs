@@ -15,7 +15,6 @@ mod sql;
 mod staleness;
 mod statement_queries;
 mod statements;
-mod writes;
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{Failure, FailureReason};
 
 /// Devices as open-balena-api names them.
-pub(super) const DEVICE: &str = "device";
+pub(super) const DEVICE: &str = crate::accounting::DEVICE;
 /// Applications ("fleets" in its pages).
 pub(super) const APPLICATION: &str = "application";
 

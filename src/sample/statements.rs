@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{
-    schema::DEVICE,
+use super::schema::DEVICE;
+use crate::accounting::{
+    Statement,
     writes::{Writes, writes},
 };
-use crate::accounting::Statement;
 
 /// Entries that one reading may carry. An API has some dozens of statements that write devices; the
 /// rest of a longer list, least risen first, waits for the next reading without losing a row.

@@ -277,11 +277,19 @@ fn blast_radius_text(detail: &IncidentDetailJson) -> Vec<String> {
             known(radius.applications),
             known(radius.organizations)
         ),
-        format!(
-            "pinned: {} before the first onset, {} at the latest sample",
-            known(radius.pinned_before),
-            known(radius.pinned_after)
-        ),
+        match radius.counted {
+            Some(counted) => format!(
+                "{}: {} before the first onset, {} at the latest sample",
+                counted.quantity.noun(),
+                known(counted.before),
+                known(counted.after)
+            ),
+            None => format!(
+                "pinned: {} before the first onset, {} at the latest sample",
+                known(radius.pinned_before),
+                known(radius.pinned_after)
+            ),
+        },
         format!(
             "pending updates: {} before, {} at the latest sample",
             known(radius.pending_before),
@@ -296,13 +304,18 @@ fn blast_radius_text(detail: &IncidentDetailJson) -> Vec<String> {
         ));
     }
     for affected in &radius.most_affected {
+        let (noun, before, after) = match affected.counted {
+            Some(counted) => (counted.quantity.noun(), known(counted.before), known(counted.after)),
+            None => {
+                let pinned = (affected.pinned_before, affected.pinned_after);
+                ("pinned", words::count(pinned.0), words::count(pinned.1))
+            }
+        };
         lines.push(format!(
-            "{} (application {}): {} devices, pinned {} before, {} now",
+            "{} (application {}): {} devices, {noun} {before} before, {after} now",
             words::visible(&affected.name),
             affected.application,
             words::count(affected.devices),
-            words::count(affected.pinned_before),
-            words::count(affected.pinned_after)
         ));
     }
     lines

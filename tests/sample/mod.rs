@@ -1,6 +1,7 @@
 //! The sources against real databases and HTTP servers.
 
 mod accounting;
+mod deletions;
 mod migrations;
 mod open_balena;
 mod prometheus;

@@ -25,6 +25,12 @@ enum Event {
     NightInBatches,
     Retarget,
     Repin,
+    /// A third of all devices.
+    DeleteAtOnce,
+    /// All devices, a hundredth of the fleet every 5 s.
+    DeleteInHundredths,
+    /// So many devices a sample.
+    DeleteInBatches(u64),
 }
 
 impl Event {
@@ -37,6 +43,9 @@ impl Event {
             Event::Night | Event::NightInBatches => &[Cause::MassPin, Cause::MassUnpin],
             Event::Retarget => &[Cause::MassRetarget],
             Event::Repin => &[Cause::MassRepin],
+            Event::DeleteAtOnce | Event::DeleteInHundredths | Event::DeleteInBatches(_) => {
+                &[Cause::MassDeletion]
+            }
         }
     }
 
@@ -56,6 +65,7 @@ impl Event {
         };
         let pin = |devices| Act::PinToRunningBatch { devices };
         let unpin = |devices| Act::UnpinBatch { devices };
+        let delete = |devices| Act::DeleteBatch { devices };
         let later = |seconds| at + TimeDelta::seconds(seconds);
         match self {
             Event::PinAtOnce => vec![(at, Act::PinEverythingToRunning)],
@@ -74,6 +84,9 @@ impl Event {
             }
             Event::Retarget => vec![(at, Act::RetargetEverything)],
             Event::Repin => vec![(at, Act::RepinEverything)],
+            Event::DeleteAtOnce => vec![(at, Act::DeleteEveryNth { nth: 3 })],
+            Event::DeleteInHundredths => batches(delete, devices.div_ceil(100), 100, 5),
+            Event::DeleteInBatches(size) => batches(delete, size, 60, INTERVAL_S),
         }
     }
 
@@ -81,7 +94,7 @@ impl Event {
     /// batch of few devices touches few owners: it must be named within the hour's quarter.
     fn samples_allowed(self) -> i64 {
         match self {
-            Event::PinInBatches(_) | Event::UnpinInBatches(_) => 4,
+            Event::PinInBatches(_) | Event::UnpinInBatches(_) | Event::DeleteInBatches(_) => 4,
             _ => 2,
         }
     }
@@ -183,6 +196,8 @@ const EVENTS: &[Event] = &[
     Event::NightInBatches,
     Event::Retarget,
     Event::Repin,
+    Event::DeleteAtOnce,
+    Event::DeleteInHundredths,
 ];
 
 #[test]
@@ -199,7 +214,10 @@ fn a_middling_fleet_s_events_are_named_at_once() {
         .map(|(seed, hour, warm_up)| Setting::new(DEMO, seed, hour, warm_up))
         .to_vec();
     play_all(&settings, EVENTS);
-    play_all(&settings[1..2], &[Event::PinInBatches(1_000), Event::UnpinInBatches(100)]);
+    play_all(
+        &settings[1..2],
+        &[Event::PinInBatches(1_000), Event::UnpinInBatches(100), Event::DeleteInBatches(100)],
+    );
 }
 
 #[test]
@@ -225,6 +243,8 @@ fn a_rollback_to_where_it_was_is_a_recovery_without_a_sequel() {
         (DEMO, 12, Event::PinAtOnce, 120),
         (DEMO, 13, Event::UnpinAtOnce, 60),
         (DEMO, 14, Event::PinInTwentieths, 240),
+        (DEMO, 15, Event::DeleteAtOnce, 120),
+        (LARGE, 16, Event::DeleteInHundredths, 300),
     ] {
         let setting = Setting::new(shape, seed, 20, 60);
         let script = event.script(setting.act_at(), shape.0);

@@ -21,6 +21,10 @@ enum LookAlike {
     OrganizationPins,
     OrganizationPinsAndUnpins,
     LargestRollout,
+    ApplicationGivenUp,
+    OrganizationLeaves,
+    /// Every owner of several applications puts the devices of one into another, all at once.
+    ApplicationsMerge,
     FortyRollouts,
 }
 
@@ -31,6 +35,9 @@ const LOOK_ALIKES: &[LookAlike] = &[
     LookAlike::OrganizationPins,
     LookAlike::OrganizationPinsAndUnpins,
     LookAlike::LargestRollout,
+    LookAlike::ApplicationGivenUp,
+    LookAlike::OrganizationLeaves,
+    LookAlike::ApplicationsMerge,
     LookAlike::FortyRollouts,
 ];
 
@@ -49,6 +56,20 @@ impl LookAlike {
                 (later(300), Act::UnpinOrganization { organization }),
             ],
             LookAlike::LargestRollout => vec![(at, Act::RetargetApplication { application })],
+            LookAlike::ApplicationGivenUp => vec![(at, Act::DeleteApplication { application })],
+            LookAlike::OrganizationLeaves => vec![(at, Act::DeleteOrganization { organization })],
+            LookAlike::ApplicationsMerge => {
+                let mut first = std::collections::BTreeMap::new();
+                let mut merges = Vec::new();
+                for it in fleet.applications().iter().filter(|it| !it.devices.is_empty()) {
+                    let to = *first.entry(it.organization).or_insert(it.id);
+                    if to != it.id {
+                        merges.push((at, Act::MoveApplication { application: it.id, to }));
+                    }
+                }
+                assert!(merges.len() > 8, "many owners' devices move");
+                merges
+            }
             LookAlike::FortyRollouts => {
                 let mut owners = std::collections::BTreeSet::new();
                 let used = fleet.applications().iter().filter(|it| !it.devices.is_empty());
@@ -112,7 +133,14 @@ fn an_owner_of_twenty_thousand_devices_and_hundreds_of_applications_does_too() {
     let (_, devices, applications) = largest_organization(life.fleet());
     println!("the largest organisation: {devices} devices in {applications} applications");
     assert!(devices >= 20_000 && applications >= 200);
-    play_all(&[giant], &[LookAlike::OrganizationUnpins, LookAlike::OrganizationPins]);
+    play_all(
+        &[giant],
+        &[
+            LookAlike::OrganizationUnpins,
+            LookAlike::OrganizationPins,
+            LookAlike::OrganizationLeaves,
+        ],
+    );
     play_all(&[Setting::new(LARGE, 7, 15, 30)], &[LookAlike::LargestRollout]);
 }
 

@@ -16,8 +16,7 @@ fn claim(devices: u64, now: Time) -> Claim<'static> {
     let (quiet_at, onset) = (at(15), at(30));
     Claim {
         devices,
-        column: "is pinned on-release",
-        is_of_device: true,
+        written: Written::Column("is pinned on-release"),
         quiet_at,
         onset,
         now,

@@ -59,9 +59,11 @@ fn devices_that_come_back_with_their_pins_were_not_pinned() {
     let whole = story.fleet.clone();
     story.fleet.values_mut().for_each(|application| application.cohorts.clear());
     story.fleet.get_mut(&1).unwrap().cohorts = whole[&1].cohorts.clone();
-    story.sample();
+    assert_eq!(told(&story.sample()), [Cause::MassDeletion]);
     story.fleet = whole;
-    assert_eq!(told(&story.sample()), []);
+    story.sample();
+    let causes = story.pipeline.incidents().into_iter().flat_map(|one| &one.causes);
+    assert_eq!(causes.map(|record| record.cause).collect::<Vec<_>>(), [Cause::MassDeletion]);
 }
 
 #[test]

@@ -115,6 +115,13 @@ fn blast_radius(radius: &BlastRadius, pinned_before: Option<u64>) -> Markup {
                     (words::count_if_known(radius.pinned_after)) " at the latest sample"
                 }
             }
+            @if let Some(counted) = radius.counted {
+                dt { "Count of " (counted.quantity.noun()) }
+                dd {
+                    (words::count_if_known(counted.before)) " before the first onset, "
+                    (words::count_if_known(counted.after)) " at the latest sample"
+                }
+            }
             @if radius.pending_before.is_some() || radius.pending_after.is_some() {
                 dt { "Pending updates" }
                 dd {
@@ -211,6 +218,8 @@ fn row(symptom: &Symptom) -> Markup {
 }
 
 fn most_affected(affected: &[Affected]) -> Markup {
+    let others = affected.iter().any(|application| application.counted.is_some());
+    let [before, now] = if others { ["Before", "Now"] } else { ["Pinned before", "Pinned now"] };
     html! {
         @if !affected.is_empty() {
             h2 { "Most affected applications" }
@@ -218,8 +227,8 @@ fn most_affected(affected: &[Affected]) -> Markup {
                 table {
                     thead { tr {
                         th scope="col" { "Application" } th.n scope="col" { "Id" }
-                        th.n scope="col" { "Devices" } th.n scope="col" { "Pinned before" }
-                        th.n scope="col" { "Pinned now" }
+                        th.n scope="col" { "Devices" } th.n scope="col" { (before) }
+                        th.n scope="col" { (now) }
                     } }
                     tbody {
                         @for application in affected.iter().take(ROWS_MAX) {
@@ -227,8 +236,13 @@ fn most_affected(affected: &[Affected]) -> Markup {
                                 th scope="row" { bdi { (words::visible(&application.name)) } }
                                 td.n { (application.application) }
                                 td.n { (words::count(application.devices)) }
-                                td.n { (words::count(application.pinned_before)) }
-                                td.n { (words::count(application.pinned_after)) }
+                                @if let Some(counted) = application.counted {
+                                    td.n { (words::count_if_known(counted.before)) }
+                                    td.n { (words::count_if_known(counted.after)) }
+                                } @else {
+                                    td.n { (words::count(application.pinned_before)) }
+                                    td.n { (words::count(application.pinned_after)) }
+                                }
                             }
                         }
                     }

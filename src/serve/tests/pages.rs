@@ -134,6 +134,7 @@ fn hostile() -> Incident {
             devices: 1,
             pinned_before: 1,
             pinned_after: 0,
+            counted: None,
         })
         .collect();
     incident.symptoms[0].signal = name.to_owned();
