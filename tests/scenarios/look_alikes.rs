@@ -23,7 +23,7 @@ enum LookAlike {
     LargestRollout,
     ApplicationGivenUp,
     OrganizationLeaves,
-    /// Every owner of several applications puts the devices of one into another, all at once.
+    /// Twenty owners, or all that can, each put the devices of one application into another.
     ApplicationsMerge,
     FortyRollouts,
 }
@@ -60,15 +60,18 @@ impl LookAlike {
             LookAlike::OrganizationLeaves => vec![(at, Act::DeleteOrganization { organization })],
             LookAlike::ApplicationsMerge => {
                 let mut first = std::collections::BTreeMap::new();
-                let mut merges = Vec::new();
+                let mut merges = std::collections::BTreeMap::new();
                 for it in fleet.applications().iter().filter(|it| !it.devices.is_empty()) {
                     let to = *first.entry(it.organization).or_insert(it.id);
                     if to != it.id {
-                        merges.push((at, Act::MoveApplication { application: it.id, to }));
+                        merges.entry(it.organization).or_insert((it.id, to));
                     }
                 }
-                assert!(merges.len() > 8, "many owners' devices move");
-                merges
+                assert!(merges.len() > 5, "more owners than ordinarily act at once");
+                let merges = merges.into_values().take(20);
+                let merges =
+                    merges.map(|(application, to)| (at, Act::MoveApplication { application, to }));
+                merges.collect()
             }
             LookAlike::FortyRollouts => {
                 let mut owners = std::collections::BTreeSet::new();
