@@ -6,24 +6,22 @@ use std::collections::BTreeMap;
 use crate::{
     diagnose::{
         causes::{MassFacts, Precursor},
-        displacement::{Displacement, counted},
+        displacement::Displacement,
         flows::{FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
-    fleet::{Application, Snapshot},
-    incident::{Affected, BlastRadius, Cause, CauseRecord, Counted, Evidence, Quantity},
+    incident::{Cause, CauseRecord, Evidence},
     pipeline::{
         Inherited, Pipeline, Subject,
+        blast_radius::counts_before,
         intake::Intake,
-        state::{FleetSample, MassWatch, Place},
+        state::{FleetSample, MassWatch},
     },
 };
 
 /// Intervals without more of it after which a cause that comes again is another event: the longest
 /// window in which batches are added up.
 const QUIET_SPELL_INTERVALS: f64 = WINDOW_SAMPLES_MAX as f64;
-/// The most affected applications that a page lists.
-const AFFECTED_MAX: usize = 10;
 /// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
 const DECLARED_SHARE: f64 = 0.02;
 
@@ -370,55 +368,6 @@ impl Pipeline {
             account: self.account(mass, platform.onset, intake),
         }
     }
-
-    fn blast_radius(&self, mass: &MassWatch, intake: &Intake) -> BlastRadius {
-        let count = |name: &str| intake.recordable.get(name).map(|count| *count as u64);
-        let snapshot = intake.cohorts.as_ref().and(self.state.snapshot.as_ref());
-        let live = !mass.by_application.is_empty();
-        let mut most_affected = Vec::new();
-        let mut organizations = std::collections::BTreeSet::new();
-        for (id, devices) in &mass.by_application {
-            let Some(now) = snapshot else { break };
-            let application = now.applications.get(id);
-            let known = application.map(|one| (&one.name, one.organization));
-            let left = || mass.places.get(id).map(|place| (&place.name, place.organization));
-            let Some((name, organization)) = known.or_else(left) else { continue };
-            organizations.insert(organization);
-            most_affected.push(Affected {
-                application: *id,
-                name: name.clone(),
-                devices: *devices,
-                pinned_before: mass.pinned_before.get(id).copied().unwrap_or(0),
-                pinned_after: application.map_or(0, Application::pinned),
-                counted: mass
-                    .counted(Some(mass.counted_before.get(id).copied().unwrap_or(0)), |quantity| {
-                        Some(application.map_or(0, |one| counted(quantity, one)))
-                    }),
-            });
-        }
-        most_affected.sort_by_key(|one| (std::cmp::Reverse(one.devices), one.application));
-        most_affected.truncate(AFFECTED_MAX);
-        let organizations =
-            if live { Some(organizations.len() as u64) } else { mass.organizations };
-        let applications =
-            if live { Some(mass.by_application.len() as u64) } else { mass.applications };
-        let total_before = mass.displacement.total_before().map(|count| count as u64);
-        let counts_pins = mass.kind.quantity() == Quantity::DevicesPinned;
-        BlastRadius {
-            devices: mass.amount,
-            applications,
-            organizations,
-            pinned_before: total_before.filter(|_| counts_pins),
-            pinned_after: count("devices_pinned").filter(|_| counts_pins),
-            pending_before: mass.pending_before,
-            pending_after: count("pending_updates"),
-            pending_if_unpinned: snapshot
-                .filter(|_| counts_pins)
-                .map(crate::fleet::Snapshot::pending_if_unpinned),
-            counted: mass.counted(total_before, |quantity| count(quantity.signal())),
-            most_affected,
-        }
-    }
 }
 
 impl MassWatch {
@@ -429,32 +378,6 @@ impl MassWatch {
         self.applications = sample.applications;
         self.organizations = sample.organizations;
         self.remember_places(&platform.owners, intake);
-    }
-
-    /// A count where it is not that of pins, which stand on their own.
-    fn counted(
-        &self,
-        before: Option<u64>,
-        after: impl Fn(Quantity) -> Option<u64>,
-    ) -> Option<Counted> {
-        let quantity = self.kind.quantity();
-        let is_other = quantity != Quantity::DevicesPinned;
-        is_other.then(|| Counted { quantity, before, after: after(quantity) })
-    }
-
-    /// Of deletions: keeps what snapshots without these applications will not say any more. Of an
-    /// application that an earlier batch of the window emptied only the owner is known.
-    fn remember_places(&mut self, owners: &BTreeMap<i64, i64>, intake: &Intake) {
-        let Some(cohorts) = intake.cohorts.as_ref().filter(|_| self.kind == FlowKind::Deleted)
-        else {
-            return;
-        };
-        for (id, owner) in owners {
-            let application = cohorts.before.applications.get(id);
-            let (name, organization) = application
-                .map_or((String::new(), *owner), |one| (one.name.clone(), one.organization));
-            self.places.entry(*id).or_insert(Place { name, organization });
-        }
     }
 
     /// Takes a further batch. Of a recording it is not known which applications are new in it: the
@@ -559,30 +482,4 @@ fn owner_flows(platform: &Platform, earlier: &BTreeMap<i64, i64>) -> BTreeMap<i6
         }
     }
     owners
-}
-
-/// Pinned devices, and what else the kind counts, by application before earlier samples of the
-/// window had moved them.
-fn counts_before(
-    kind: FlowKind,
-    quiet: &Snapshot,
-    earlier: &BTreeMap<i64, i64>,
-) -> (BTreeMap<i64, u64>, BTreeMap<i64, u64>) {
-    let before = |quantity: Quantity| {
-        let mut counts: BTreeMap<i64, i64> = quiet
-            .applications
-            .iter()
-            .map(|(id, application)| (*id, counted(quantity, application) as i64))
-            .collect();
-        if quantity == kind.quantity() {
-            for (id, moved) in earlier {
-                *counts.entry(*id).or_insert(0) -= moved;
-            }
-        }
-        counts.into_iter().map(|(id, count)| (id, count.max(0) as u64)).collect()
-    };
-    match kind.quantity() {
-        Quantity::DevicesPinned => (before(Quantity::DevicesPinned), BTreeMap::new()),
-        other @ Quantity::Devices => (before(Quantity::DevicesPinned), before(other)),
-    }
 }

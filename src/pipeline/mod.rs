@@ -2,6 +2,7 @@
 //! detector and incident state; knows no clock, database or socket.
 
 mod arrival;
+mod blast_radius;
 mod blindness;
 mod budgets;
 mod fleet_watch;
