@@ -38,6 +38,12 @@ pub struct Application {
     /// Devices by supervisor target, `"should be managed by-release"`, unset ones left out.
     #[serde(with = "as_pairs")]
     pub supervisor_targets: BTreeMap<i64, u64>,
+    /// Those of `host_os_targets` that are new, as `Cohort::appeared` counts them.
+    #[serde(default, with = "as_pairs")]
+    pub host_os_appeared: BTreeMap<i64, u64>,
+    /// The same of `supervisor_targets`.
+    #[serde(default, with = "as_pairs")]
+    pub supervisor_appeared: BTreeMap<i64, u64>,
 }
 
 /// What the devices of a cohort share.
@@ -91,6 +97,16 @@ impl Application {
     pub fn pinned(&self) -> u64 {
         let pinned = self.cohorts.iter().filter(|(key, _)| key.pinned.is_some());
         pinned.map(|(_, cohort)| cohort.devices).sum()
+    }
+
+    /// Devices with a host OS target.
+    pub fn host_os_targeted(&self) -> u64 {
+        self.host_os_targets.values().sum()
+    }
+
+    /// Devices with a supervisor target.
+    pub fn supervisor_targeted(&self) -> u64 {
+        self.supervisor_targets.values().sum()
     }
 
     /// Devices whose pin is the release that they run.
@@ -176,6 +192,7 @@ impl Snapshot {
         let mut all = Cohort::default();
         let (mut pinned, mut pinned_to_running, mut pending, mut pairs) = (0, 0, 0, 0);
         let (mut applications, mut applications_pending) = (0u64, 0u64);
+        let (mut host_os_targeted, mut supervisor_targeted) = (0, 0);
         for application in self.applications.values() {
             let before = all.devices;
             for cohort in application.cohorts.values() {
@@ -183,6 +200,8 @@ impl Snapshot {
             }
             applications += u64::from(all.devices > before);
             pinned += application.pinned();
+            host_os_targeted += application.host_os_targeted();
+            supervisor_targeted += application.supervisor_targeted();
             pinned_to_running += application.pinned_to_running();
             let pending_here = application.pending_pairs();
             pairs += pending_here.len() as u64;
@@ -203,9 +222,22 @@ impl Snapshot {
             ("pending_pairs", pairs),
             ("applications_pending", applications_pending),
             ("updates_in_progress", all.updating),
+            ("devices_os_targeted", host_os_targeted),
+            ("devices_supervisor_targeted", supervisor_targeted),
         ];
         named.into_iter().map(|(name, count)| (name.to_owned(), count as f64)).collect()
     }
+}
+
+/// Devices whose target of one kind came, went or changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFlow {
+    /// Devices that gained a target.
+    pub added: u64,
+    /// Devices that lost theirs.
+    pub removed: u64,
+    /// Devices whose target moved to another release.
+    pub moved: u64,
 }
 
 /// What moved in one application between two snapshots.
@@ -219,6 +251,10 @@ pub struct ApplicationFlow {
     pub pins_removed: u64,
     /// Devices whose pin moved to another release.
     pub pins_moved: u64,
+    /// Host OS targets.
+    pub host_os: TargetFlow,
+    /// Supervisor targets.
+    pub supervisor: TargetFlow,
     /// Rise of the devices whose pin is the release that they run.
     pub pinned_to_running_gained: u64,
     /// The application's own target changed.
@@ -305,6 +341,22 @@ impl Flows {
         let deleted = self.total(|flow| flow.devices_deleted);
         let appeared = self.total(|flow| flow.devices_added);
         let retargeted = self.total(|flow| u64::from(flow.target_changed));
+        let mut signals = BTreeMap::new();
+        for (targets, flow) in [
+            ("os_targets", (|flow| flow.host_os) as fn(&ApplicationFlow) -> TargetFlow),
+            ("supervisor_targets", |flow| flow.supervisor),
+        ] {
+            for (way, total) in [
+                ("added", self.total(|one| flow(one).added)),
+                ("removed", self.total(|one| flow(one).removed)),
+                ("moved", self.total(|one| flow(one).moved)),
+            ] {
+                let Total { count, applications, organizations } = total;
+                signals.insert(format!("{targets}_{way}"), count as f64);
+                signals.insert(format!("applications_{targets}_{way}"), applications as f64);
+                signals.insert(format!("organizations_{targets}_{way}"), organizations as f64);
+            }
+        }
         let named = [
             ("devices_added", appeared.count),
             ("devices_removed", deleted.count),
@@ -322,7 +374,8 @@ impl Flows {
             ("application_targets_changed", retargeted.count),
             ("organizations_targets_changed", retargeted.organizations),
         ];
-        named.into_iter().map(|(name, count)| (name.to_owned(), count as f64)).collect()
+        signals.extend(named.into_iter().map(|(name, count)| (name.to_owned(), count as f64)));
+        signals
     }
 }
 
@@ -348,27 +401,57 @@ fn application_flow(
             *by_release.entry(release).or_insert(0) -= cohort.devices as i64;
         }
     }
-    let gain: i64 = by_release.values().map(|delta| (*delta).max(0)).sum();
-    let loss: i64 = by_release.values().map(|delta| (-*delta).max(0)).sum();
-    let moved = gain.min(loss);
     let left = was.devices() as i64 - (is.devices() - appeared) as i64;
-    let removed = (loss - moved - left.max(0)).max(0);
     let arrived = (-left).max(0) as u64;
-    // Devices that are not new came back or from elsewhere, and brought the pins that they had.
+    // Devices that are not new came back or from elsewhere, and brought the targets that they had.
     let came = if appeared_is_known { arrived as i64 } else { 0 };
+    let pins = target_flow(&by_release, left.max(0), came);
+    let none = BTreeMap::new();
+    let of_new = |new| if appeared_is_known { new } else { &none };
+    let host_os = risen(&was.host_os_targets, &is.host_os_targets, of_new(&is.host_os_appeared));
+    let supervisor =
+        risen(&was.supervisor_targets, &is.supervisor_targets, of_new(&is.supervisor_appeared));
     let to_running =
         is.pinned_to_running() as i64 - appeared_to_running as i64 - was.pinned_to_running() as i64;
     ApplicationFlow {
         organization: if is.cohorts.is_empty() { was.organization } else { is.organization },
-        pins_added: (gain - moved - came).max(0) as u64,
-        pins_removed: removed as u64,
-        pins_moved: moved as u64,
+        pins_added: pins.added,
+        pins_removed: pins.removed,
+        pins_moved: pins.moved,
+        host_os: target_flow(&host_os, left.max(0), came),
+        supervisor: target_flow(&supervisor, left.max(0), came),
         pinned_to_running_gained: to_running.max(0) as u64,
         target_changed: was.target != is.target,
         devices_added: appeared + if appeared_is_known { 0 } else { arrived },
         devices_moved_in: if appeared_is_known { arrived } else { 0 },
         devices_removed: left.max(0) as u64,
         devices_deleted: left.max(0) as u64,
+    }
+}
+
+/// By how many devices each release's count rose, new devices left out.
+fn risen(
+    was: &BTreeMap<i64, u64>,
+    is: &BTreeMap<i64, u64>,
+    new: &BTreeMap<i64, u64>,
+) -> BTreeMap<i64, i64> {
+    let mut risen: BTreeMap<i64, i64> =
+        is.iter().map(|(release, count)| (*release, *count as i64)).collect();
+    for (release, count) in was.iter().chain(new) {
+        *risen.entry(*release).or_insert(0) -= *count as i64;
+    }
+    risen
+}
+
+/// The net flow within an application, after taking off devices that left it or came to it.
+fn target_flow(risen: &BTreeMap<i64, i64>, left: i64, came: i64) -> TargetFlow {
+    let gain: i64 = risen.values().map(|rise| (*rise).max(0)).sum();
+    let loss: i64 = risen.values().map(|rise| (-*rise).max(0)).sum();
+    let moved = gain.min(loss);
+    TargetFlow {
+        added: (gain - moved - came).max(0) as u64,
+        removed: (loss - moved - left).max(0) as u64,
+        moved: moved as u64,
     }
 }
 

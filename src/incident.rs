@@ -321,6 +321,10 @@ pub enum Quantity {
     DevicesPinned,
     /// Devices.
     Devices,
+    /// Devices with a host OS target.
+    DevicesOsTargeted,
+    /// Devices with a supervisor target.
+    DevicesSupervisorTargeted,
 }
 
 impl Quantity {
@@ -329,6 +333,8 @@ impl Quantity {
         match self {
             Quantity::DevicesPinned => "devices_pinned",
             Quantity::Devices => "devices",
+            Quantity::DevicesOsTargeted => "devices_os_targeted",
+            Quantity::DevicesSupervisorTargeted => "devices_supervisor_targeted",
         }
     }
 
@@ -337,6 +343,8 @@ impl Quantity {
         match self {
             Quantity::DevicesPinned => "pinned devices",
             Quantity::Devices => "devices",
+            Quantity::DevicesOsTargeted => "devices with a host OS target",
+            Quantity::DevicesSupervisorTargeted => "devices with a supervisor target",
         }
     }
 }

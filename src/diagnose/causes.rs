@@ -5,6 +5,7 @@ use crate::{
     diagnose::{
         flows::FlowKind,
         ledger::Account,
+        targets::Target,
         texts::{count, counted, hms, level, quoted},
     },
     incident::{BlastRadius, Cause, CauseRecord, Change, Evidence, Scope, Severity},
@@ -30,6 +31,8 @@ pub struct MassFacts {
     pub blast_radius: BlastRadius,
     /// The part of the new pins that equal the running release, 0..1, where known.
     pub to_running: Option<f64>,
+    /// What else happened at once.
+    pub along: Vec<Evidence>,
     /// Release pairs that are pending now.
     pub pending_pairs: Option<u64>,
     /// Devices that download or apply an update now.
@@ -59,6 +62,7 @@ impl MassFacts {
     pub fn record(&self) -> CauseRecord {
         let cause = self.kind.mass_cause();
         let mut evidence = vec![self.breadth_evidence()];
+        evidence.extend(self.along.iter().cloned());
         evidence.extend(self.account.evidence.iter().cloned());
         let next_steps = self.next_steps();
         let description = self.description(&evidence, &next_steps);
@@ -98,14 +102,10 @@ impl MassFacts {
 
     fn summary(&self) -> String {
         let what = match (self.kind, self.to_running) {
-            (FlowKind::Removed, _) => "lost their pin".to_owned(),
             (FlowKind::Added, Some(share)) => {
                 format!("were pinned, {:.0} % of them to the release they run,", share * 100.0)
             }
-            (FlowKind::Added, None) => "were pinned".to_owned(),
-            (FlowKind::Moved, _) => "were pinned to another release".to_owned(),
-            (FlowKind::Retargeted, _) => "got another target release".to_owned(),
-            (FlowKind::Deleted, _) => "were deleted".to_owned(),
+            (kind, _) => happened(kind),
         };
         let (from, to) = (hms(self.quiet_at), hms(self.now));
         let mut text = format!("{} {what} between {from} and {to} UTC", self.extent());
@@ -119,18 +119,21 @@ impl MassFacts {
     }
 
     fn breadth_evidence(&self) -> Evidence {
-        let happened = if self.kind == FlowKind::Deleted { "were deleted" } else { "changed" };
+        let verb = if self.kind == FlowKind::Deleted { "were deleted" } else { "changed" };
         let text = format!(
-            "{} {happened} between {} and {} UTC; {}",
+            "{} {verb} between {} and {} UTC; {}",
             self.extent(),
             hms(self.quiet_at),
             hms(self.now),
             self.bound,
         );
-        Evidence { kind: "flow".to_owned(), text }
+        flow_fact(&text)
     }
 
     fn meaning(&self) -> String {
+        if let Some(target) = Target::of(self.kind) {
+            return target.meaning();
+        }
         let radius = &self.blast_radius;
         let pending = match (radius.pending_before, radius.pending_after) {
             (Some(before), Some(after)) => {
@@ -169,6 +172,7 @@ impl MassFacts {
                      it any more: it cannot be seen, reached or updated.{left}"
                 )
             }
+            _ => String::new(),
         }
     }
 
@@ -179,7 +183,6 @@ impl MassFacts {
             text += &format!("- {}\n", fact.text);
         }
         text += match self.kind {
-            FlowKind::Added => "",
             FlowKind::Removed | FlowKind::Moved | FlowKind::Retargeted => {
                 "\nDelta requests, delta queue, updates in progress, egress and API load follow from \
                  this: they are symptoms and need no debugging of their own.\n"
@@ -188,6 +191,7 @@ impl MassFacts {
                 "\nFewer devices online, fewer pending updates and other API load follow from this: \
                  they are symptoms and need no debugging of their own.\n"
             }
+            _ => "",
         };
         text += "\nNext:\n";
         for step in next_steps {
@@ -235,6 +239,10 @@ impl MassFacts {
             (FlowKind::Deleted, _, Some(devices)) => {
                 format!(", when there were {}", counted(devices, "device", "devices"))
             }
+            (kind, _, Some(devices)) => Target::of(kind).map_or(String::new(), |target| {
+                let devices = counted(devices, "device", "devices");
+                format!(", when {devices} had a {} target", target.what)
+            }),
             _ => String::new(),
         };
         let how = match self.kind {
@@ -256,6 +264,9 @@ impl MassFacts {
     }
 
     fn do_not(&self) -> Vec<String> {
+        if let Some(target) = Target::of(self.kind) {
+            return vec![target.do_not()];
+        }
         let radius = &self.blast_radius;
         match self.kind {
             FlowKind::Added => {
@@ -301,18 +312,44 @@ impl MassFacts {
                  everything that refers to a device by its id would be lost."
                     .to_owned(),
             ],
+            _ => Vec::new(),
         }
     }
 }
 
-fn headline(kind: FlowKind) -> &'static str {
-    match kind {
-        FlowKind::Added => "Mass pin",
-        FlowKind::Removed => "Mass unpin",
-        FlowKind::Moved => "Mass repin",
-        FlowKind::Retargeted => "Mass retarget",
-        FlowKind::Deleted => "Mass deletion",
-    }
+/// A fact about what moved.
+pub fn flow_fact(text: impl Into<String>) -> Evidence {
+    Evidence { kind: "flow".to_owned(), text: text.into() }
+}
+
+/// `30,000 devices lost their host OS target too`.
+pub fn went_along(kind: FlowKind, devices: u64) -> String {
+    format!("{} {} too", counted(devices, "device", "devices"), happened(kind))
+}
+
+/// What happened to devices, or to applications where these are what changed.
+fn happened(kind: FlowKind) -> String {
+    let text = match (kind, Target::of(kind)) {
+        (_, Some(target)) => return target.happened(),
+        (FlowKind::Added, None) => "were pinned",
+        (FlowKind::Removed, None) => "lost their pin",
+        (FlowKind::Moved, None) => "were pinned to another release",
+        (FlowKind::Deleted, None) => "were deleted",
+        (_, None) => "got another target release",
+    };
+    text.to_owned()
+}
+
+fn headline(kind: FlowKind) -> String {
+    let text = match (kind, Target::of(kind)) {
+        (_, Some(target)) => return target.headline(),
+        (FlowKind::Added, None) => "Mass pin",
+        (FlowKind::Removed, None) => "Mass unpin",
+        (FlowKind::Moved, None) => "Mass repin",
+        (FlowKind::Deleted, None) => "Mass deletion",
+        (_, None) => "Mass retarget",
+    };
+    text.to_owned()
 }
 
 /// What is known of an owner's own act.
@@ -352,7 +389,7 @@ impl OwnerFacts {
             FlowKind::Retargeted => {
                 format!("a new target release{place}; {devices} became pending")
             }
-            FlowKind::Deleted => format!("{devices}{place} were deleted by their owner"),
+            kind => format!("{devices}{place} {} by their owner's act", happened(kind)),
         };
         let summary = format!("{what} between {} and {} UTC.", hms(self.since), hms(self.at));
         Some(CauseRecord {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnose::flows::FlowKind,
+    diagnose::flows::{FlowKind, Way},
     fleet::{Application, Snapshot},
     incident::Quantity,
 };
@@ -44,7 +44,7 @@ pub struct Displacement {
     /// Counted devices in all.
     total: Option<Levels>,
     /// Pinned devices by application and release before the incident, live: what a move of pins
-    /// changes although no count does.
+    /// changes although no count does. Of host OS and supervisor targets the same.
     pins: BTreeMap<i64, BTreeMap<i64, u64>>,
     /// How far each owner's pins have strayed from those at the extreme.
     strayed: BTreeMap<i64, u64>,
@@ -59,11 +59,22 @@ pub fn counted(quantity: Quantity, application: &Application) -> u64 {
     match quantity {
         Quantity::DevicesPinned => application.pinned(),
         Quantity::Devices => application.devices(),
+        Quantity::DevicesOsTargeted => application.host_os_targeted(),
+        Quantity::DevicesSupervisorTargeted => application.supervisor_targeted(),
     }
 }
 
-fn pins_by_release(snapshot: &Snapshot) -> BTreeMap<i64, BTreeMap<i64, u64>> {
+/// Of each application, where its devices' targets of one kind point to.
+fn targets_by_release(
+    quantity: Quantity,
+    snapshot: &Snapshot,
+) -> BTreeMap<i64, BTreeMap<i64, u64>> {
     let by_release = |application: &Application| {
+        match quantity {
+            Quantity::DevicesOsTargeted => return application.host_os_targets.clone(),
+            Quantity::DevicesSupervisorTargeted => return application.supervisor_targets.clone(),
+            Quantity::DevicesPinned | Quantity::Devices => {}
+        }
         let mut releases = BTreeMap::new();
         for (key, cohort) in &application.cohorts {
             if let Some(release) = key.pinned {
@@ -88,7 +99,7 @@ impl Displacement {
             if quantity == Quantity::Devices {
                 return displacement;
             }
-            displacement.pins = pins_by_release(snapshot);
+            displacement.pins = targets_by_release(quantity, snapshot);
             let targets = snapshot.applications.iter();
             displacement.targets =
                 targets.map(|(id, application)| (*id, application.target)).collect();
@@ -155,12 +166,12 @@ impl Displacement {
         for (owner, count) in self.by_owner(now) {
             let Levels { before, .. } = self.owners.get(&owner).copied().unwrap_or_default();
             let count = count as f64;
-            match kind {
-                FlowKind::Removed | FlowKind::Deleted => {
+            match kind.way() {
+                Some(Way::Removed) => {
                     beyond.possible += u64::from(before > 0.0);
                     beyond.owners += u64::from(count < before);
                 }
-                FlowKind::Added | FlowKind::Moved | FlowKind::Retargeted => {
+                Some(Way::Added | Way::Moved) | None => {
                     beyond.possible += 1;
                     beyond.owners += u64::from(count > before);
                 }
@@ -173,8 +184,8 @@ impl Displacement {
     /// once.
     pub fn total_beyond(&self, kind: FlowKind, total: f64, share: f64) -> bool {
         let Some(Levels { before, .. }) = self.total else { return true };
-        match kind {
-            FlowKind::Removed | FlowKind::Deleted => before - total > share * before,
+        match kind.way() {
+            Some(Way::Removed) => before - total > share * before,
             _ => total - before > share * before.max(1.0),
         }
     }
@@ -189,11 +200,11 @@ impl Displacement {
         bound: u64,
         share: f64,
     ) -> bool {
-        let returned = match (kind, now, total) {
-            (FlowKind::Retargeted, Some(snapshot), _) => self.retargeted(snapshot) <= bound,
+        let returned = match (kind.way(), now, total) {
+            (None, Some(snapshot), _) => self.retargeted(snapshot) <= bound,
             // A count says nothing of where pins point to.
-            (FlowKind::Retargeted | FlowKind::Moved, None, _) => false,
-            (FlowKind::Moved, Some(snapshot), _) => self.astray(snapshot) <= bound,
+            (None | Some(Way::Moved), None, _) => false,
+            (Some(Way::Moved), Some(snapshot), _) => self.astray(snapshot) <= bound,
             (_, now, Some(count)) => {
                 let near = self.total.is_some_and(|Levels { before, extreme }| {
                     (count - before).abs() <= share * (extreme - before).abs()
@@ -221,7 +232,7 @@ impl Displacement {
         let by_organization = self.tells_owners_apart(now);
         let none = BTreeMap::new();
         let mut strayed = BTreeMap::new();
-        for (id, releases) in pins_by_release(now) {
+        for (id, releases) in targets_by_release(self.quantity, now) {
             let before = self.pins.get(&id).unwrap_or(&none);
             let gained = releases
                 .iter()

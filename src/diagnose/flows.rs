@@ -31,12 +31,32 @@ pub enum Family {
     Targets,
     /// The devices themselves.
     Devices,
+    /// Devices' host OS targets.
+    HostOs,
+    /// Devices' supervisor targets.
+    Supervisor,
+}
+
+/// What happened to what flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// There is more of it.
+    Added,
+    /// There is less.
+    Removed,
+    /// It points elsewhere.
+    Moved,
 }
 
 impl Family {
     /// The flows in it.
     pub fn kinds(self) -> impl Iterator<Item = FlowKind> {
         FlowKind::ALL.into_iter().filter(move |kind| kind.family() == self)
+    }
+
+    /// The flow in it that goes this way.
+    pub fn going(self, way: Way) -> Option<FlowKind> {
+        self.kinds().find(|kind| kind.way() == Some(way))
     }
 }
 
@@ -53,16 +73,34 @@ pub enum FlowKind {
     Retargeted,
     /// Devices that were deleted.
     Deleted,
+    /// Devices that gained a host OS target.
+    HostOsAdded,
+    /// Devices that lost theirs.
+    HostOsRemoved,
+    /// Devices whose host OS target moved to another release.
+    HostOsMoved,
+    /// Devices that gained a supervisor target.
+    SupervisorAdded,
+    /// Devices that lost theirs.
+    SupervisorRemoved,
+    /// Devices whose supervisor target moved to another release.
+    SupervisorMoved,
 }
 
 impl FlowKind {
     /// All of them.
-    pub const ALL: [FlowKind; 5] = [
+    pub const ALL: [FlowKind; 11] = [
         FlowKind::Added,
         FlowKind::Removed,
         FlowKind::Moved,
         FlowKind::Retargeted,
         FlowKind::Deleted,
+        FlowKind::HostOsAdded,
+        FlowKind::HostOsRemoved,
+        FlowKind::HostOsMoved,
+        FlowKind::SupervisorAdded,
+        FlowKind::SupervisorRemoved,
+        FlowKind::SupervisorMoved,
     ];
 
     /// What it is a flow of.
@@ -71,69 +109,95 @@ impl FlowKind {
             FlowKind::Added | FlowKind::Removed | FlowKind::Moved => Family::Pins,
             FlowKind::Retargeted => Family::Targets,
             FlowKind::Deleted => Family::Devices,
+            FlowKind::HostOsAdded | FlowKind::HostOsRemoved | FlowKind::HostOsMoved => {
+                Family::HostOs
+            }
+            FlowKind::SupervisorAdded | FlowKind::SupervisorRemoved | FlowKind::SupervisorMoved => {
+                Family::Supervisor
+            }
+        }
+    }
+
+    /// Which way it goes; `None` for applications' own targets, which are told apart no further.
+    pub fn way(self) -> Option<Way> {
+        match self {
+            FlowKind::Added | FlowKind::HostOsAdded | FlowKind::SupervisorAdded => Some(Way::Added),
+            FlowKind::Removed
+            | FlowKind::Deleted
+            | FlowKind::HostOsRemoved
+            | FlowKind::SupervisorRemoved => Some(Way::Removed),
+            FlowKind::Moved | FlowKind::HostOsMoved | FlowKind::SupervisorMoved => Some(Way::Moved),
+            FlowKind::Retargeted => None,
         }
     }
 
     /// The signals of (size, applications, organisations).
     pub fn signals(self) -> [&'static str; 3] {
+        macro_rules! of {
+            ($flow:literal) => {
+                [$flow, concat!("applications_", $flow), concat!("organizations_", $flow)]
+            };
+        }
         match self {
-            FlowKind::Added => {
-                ["pins_added", "applications_pins_added", "organizations_pins_added"]
-            }
-            FlowKind::Removed => {
-                ["pins_removed", "applications_pins_removed", "organizations_pins_removed"]
-            }
-            FlowKind::Moved => {
-                ["pins_moved", "applications_pins_moved", "organizations_pins_moved"]
-            }
+            FlowKind::Added => of!("pins_added"),
+            FlowKind::Removed => of!("pins_removed"),
+            FlowKind::Moved => of!("pins_moved"),
             FlowKind::Retargeted => [
                 "application_targets_changed",
                 "application_targets_changed",
                 "organizations_targets_changed",
             ],
-            FlowKind::Deleted => {
-                ["devices_removed", "applications_devices_removed", "organizations_devices_removed"]
-            }
+            FlowKind::Deleted => of!("devices_removed"),
+            FlowKind::HostOsAdded => of!("os_targets_added"),
+            FlowKind::HostOsRemoved => of!("os_targets_removed"),
+            FlowKind::HostOsMoved => of!("os_targets_moved"),
+            FlowKind::SupervisorAdded => of!("supervisor_targets_added"),
+            FlowKind::SupervisorRemoved => of!("supervisor_targets_removed"),
+            FlowKind::SupervisorMoved => of!("supervisor_targets_moved"),
         }
     }
 
-    /// What it is called when many organisations are hit.
+    /// What it is called when many organisations are hit: the same for each kind of target that a
+    /// device has of its own.
     pub fn mass_cause(self) -> Cause {
-        match self {
-            FlowKind::Added => Cause::MassPin,
-            FlowKind::Removed => Cause::MassUnpin,
-            FlowKind::Moved => Cause::MassRepin,
-            FlowKind::Retargeted => Cause::MassRetarget,
-            FlowKind::Deleted => Cause::MassDeletion,
+        match (self.family(), self.way()) {
+            (Family::Devices, _) => Cause::MassDeletion,
+            (Family::Targets, _) | (_, None) => Cause::MassRetarget,
+            (_, Some(Way::Added)) => Cause::MassPin,
+            (_, Some(Way::Removed)) => Cause::MassUnpin,
+            (_, Some(Way::Moved)) => Cause::MassRepin,
         }
     }
 
     /// What it is called when one owner acts; `None` where that is nothing to speak of.
     pub fn owner_cause(self) -> Option<Cause> {
-        match self {
-            FlowKind::Added | FlowKind::Moved => Some(Cause::BulkPinByOwner),
-            FlowKind::Removed => Some(Cause::BulkUnpinByOwner),
-            FlowKind::Retargeted => Some(Cause::ReleaseRollout),
-            FlowKind::Deleted => None,
+        match (self.family(), self.way()) {
+            (Family::Devices, _) => None,
+            (Family::Targets, _) | (_, None) => Some(Cause::ReleaseRollout),
+            (_, Some(Way::Added | Way::Moved)) => Some(Cause::BulkPinByOwner),
+            (_, Some(Way::Removed)) => Some(Cause::BulkUnpinByOwner),
         }
     }
 
-    /// The count that it moves; that of pins stands in for targets, of which there is none.
+    /// The count that it moves; that of pins stands in for applications' targets, of which there is
+    /// none.
     pub fn quantity(self) -> Quantity {
         match self.family() {
             Family::Pins | Family::Targets => Quantity::DevicesPinned,
             Family::Devices => Quantity::Devices,
+            Family::HostOs => Quantity::DevicesOsTargeted,
+            Family::Supervisor => Quantity::DevicesSupervisorTargeted,
         }
     }
 
     /// What a statement writes to bring it about.
     pub fn written(self) -> Written<'static> {
-        match self {
-            FlowKind::Added | FlowKind::Removed | FlowKind::Moved => {
-                Written::Column("is pinned on-release")
-            }
-            FlowKind::Retargeted => Written::Elsewhere,
-            FlowKind::Deleted => Written::Deletion,
+        match self.family() {
+            Family::Pins => Written::Column("is pinned on-release"),
+            Family::Targets => Written::Elsewhere,
+            Family::Devices => Written::Deletion,
+            Family::HostOs => Written::Column("should be operated by-release"),
+            Family::Supervisor => Written::Column("should be managed by-release"),
         }
     }
 
@@ -144,6 +208,12 @@ impl FlowKind {
             FlowKind::Moved => flow.pins_moved,
             FlowKind::Retargeted => u64::from(flow.target_changed),
             FlowKind::Deleted => flow.devices_deleted,
+            FlowKind::HostOsAdded => flow.host_os.added,
+            FlowKind::HostOsRemoved => flow.host_os.removed,
+            FlowKind::HostOsMoved => flow.host_os.moved,
+            FlowKind::SupervisorAdded => flow.supervisor.added,
+            FlowKind::SupervisorRemoved => flow.supervisor.removed,
+            FlowKind::SupervisorMoved => flow.supervisor.moved,
         }
     }
 }
@@ -233,10 +303,10 @@ impl FlowSample {
 fn net_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
     let count = kind.quantity().signal();
     let rise = samples.now.get(count)? - samples.before.get(count)?;
-    match kind {
-        FlowKind::Added => Some(rise.max(0.0)),
-        FlowKind::Removed | FlowKind::Deleted => Some((-rise).max(0.0)),
-        FlowKind::Moved | FlowKind::Retargeted => None,
+    match kind.way()? {
+        Way::Added => Some(rise.max(0.0)),
+        Way::Removed => Some((-rise).max(0.0)),
+        Way::Moved => None,
     }
 }
 
@@ -246,11 +316,11 @@ const BEYOND_REACH_SHARE: f64 = 0.02;
 
 fn is_total(kind: FlowKind, samples: Samples<'_>) -> bool {
     let count = |values: &Values| values.get(kind.quantity().signal()).copied();
-    match (kind, count(samples.before), count(samples.now), samples.now.get("devices")) {
-        (FlowKind::Removed | FlowKind::Deleted, Some(before), Some(now), _) => {
+    match (kind.way(), count(samples.before), count(samples.now), samples.now.get("devices")) {
+        (Some(Way::Removed), Some(before), Some(now), _) => {
             before > 0.0 && now < before && now <= before * BEYOND_REACH_SHARE
         }
-        (FlowKind::Added, Some(before), Some(now), Some(devices)) => {
+        (Some(Way::Added), Some(before), Some(now), Some(devices)) => {
             let whole = devices * (1.0 - BEYOND_REACH_SHARE);
             before < whole && now >= whole
         }

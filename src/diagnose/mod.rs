@@ -2,8 +2,9 @@
 //!
 //! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record
 //! (`owner`); `displacement` tells sequels from recoveries; `driven` when a driven signal is news;
-//! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `signatures` which
-//! cause levels speak for; `causes` and `services` put it into words (`texts`).
+//! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `jobs` counts what
+//! delta generation does; `signatures` says which cause levels speak for; `causes` and `services`
+//! put it into words (`targets`, `texts`).
 
 pub mod breadth;
 pub mod owner;
@@ -23,4 +24,5 @@ pub mod jobs;
 
 pub mod causes;
 pub mod services;
+pub mod targets;
 pub mod texts;

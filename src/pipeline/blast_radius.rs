@@ -118,6 +118,6 @@ pub(super) fn counts_before(
     };
     match kind.quantity() {
         Quantity::DevicesPinned => (before(Quantity::DevicesPinned), BTreeMap::new()),
-        other @ Quantity::Devices => (before(Quantity::DevicesPinned), before(other)),
+        other => (before(Quantity::DevicesPinned), before(other)),
     }
 }

@@ -4,7 +4,8 @@
 use crate::{
     diagnose::{
         causes::OwnerFacts,
-        flows::{Circumstances, FlowKind, FlowSample, Judgement, Platform, Samples},
+        displacement,
+        flows::{Circumstances, FlowKind, FlowSample, Judgement, Platform, Samples, Way},
     },
     fleet::Snapshot,
     incident::{BlastRadius, Scope},
@@ -234,12 +235,15 @@ impl Pipeline {
     ) {
         platform_wide
             .sort_by_key(|(kind, _, platform)| (std::cmp::Reverse(platform.amount), *kind));
-        let kinds: Vec<FlowKind> = platform_wide.iter().map(|(kind, _, _)| *kind).collect();
+        let flows: Vec<(FlowKind, u64)> =
+            platform_wide.iter().map(|(kind, _, platform)| (*kind, platform.amount)).collect();
         for (kind, sample, platform) in platform_wide {
-            if self.mass_watch_index(kind).is_none() {
+            let belongs = self.mass_watch_index(kind).is_some()
+                || self.goes_along(kind, platform.amount, intake);
+            if !belongs {
                 let (sample, platform) = (&sample, &platform);
                 let recognised = Recognised { kind, sample, platform, intake, before };
-                self.begin_mass(recognised, &kinds);
+                self.begin_mass(recognised, &flows);
             }
         }
     }
@@ -247,10 +251,11 @@ impl Pipeline {
 
 fn eligible_owners(kind: FlowKind, before: &Snapshot) -> u64 {
     let apart = before.tells_owners_apart();
-    let could = before.applications.iter().filter(|(_, application)| match kind {
-        FlowKind::Removed | FlowKind::Moved => application.pinned() > 0,
-        FlowKind::Added => application.pinned() < application.devices(),
-        FlowKind::Retargeted | FlowKind::Deleted => true,
+    let counted = |application| displacement::counted(kind.quantity(), application);
+    let could = before.applications.iter().filter(|(_, application)| match kind.way() {
+        Some(Way::Removed | Way::Moved) => counted(application) > 0,
+        Some(Way::Added) => counted(application) < application.devices(),
+        None => true,
     });
     let owners = could.map(|(id, application)| if apart { application.organization } else { *id });
     owners.collect::<std::collections::BTreeSet<_>>().len() as u64

@@ -5,7 +5,10 @@
 use chrono::TimeDelta;
 
 use crate::{
-    diagnose::jobs::Jobs,
+    diagnose::{
+        flows::{Family, FlowKind},
+        jobs::Jobs,
+    },
     fleet::{Flows, Snapshot},
     observation::{Observation, Reading},
     pipeline::{
@@ -93,6 +96,15 @@ impl Pipeline {
         let before = self.state.snapshot.replace(now.clone())?;
         let flows = Flows::between(&before, now);
         let mut signals = flows.signals();
+        // A column that can only now be read says nothing of what moved since.
+        let were_read = self.state.fleet.as_ref().map(|latest| &latest.values);
+        for kind in FlowKind::ALL {
+            if matches!(kind.family(), Family::HostOs | Family::Supervisor)
+                && !were_read.is_some_and(|read| read.contains_key(kind.quantity().signal()))
+            {
+                signals.retain(|signal, _| !kind.signals().contains(&signal.as_str()));
+            }
+        }
         // Who has lost every device is an owner still.
         if !now.tells_owners_apart() && !before.tells_owners_apart() {
             signals.retain(|name, _| !name.starts_with("organizations_"));

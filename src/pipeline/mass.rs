@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     diagnose::{
-        causes::{MassFacts, Precursor},
+        causes::{MassFacts, Precursor, flow_fact, went_along},
         displacement::Displacement,
-        flows::{FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX},
+        flows::{Family, FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX, Way},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
     incident::{Cause, CauseRecord, Evidence},
@@ -17,11 +17,15 @@ use crate::{
         intake::Intake,
         state::{FleetSample, MassWatch},
     },
+    series::seconds,
 };
 
 /// Intervals without more of it after which a cause that comes again is another event: the longest
 /// window in which batches are added up.
 const QUIET_SPELL_INTERVALS: f64 = WINDOW_SAMPLES_MAX as f64;
+/// A flow goes along with an incident that moved something at this sample or the one before, with
+/// an interval's margin for unsteady samples.
+const ALONG_INTERVALS: f64 = 2.0;
 /// Without any breadth, the share that ordinarily acts at once is that of the declared prior.
 const DECLARED_SHARE: f64 = 0.02;
 
@@ -85,7 +89,7 @@ impl Pipeline {
     }
 
     /// Opens the incident of a platform-wide flow.
-    pub(super) fn begin_mass(&mut self, recognised: Recognised<'_>, kinds: &[FlowKind]) {
+    pub(super) fn begin_mass(&mut self, recognised: Recognised<'_>, flows: &[(FlowKind, u64)]) {
         let Recognised { kind, sample, platform, intake, before } = recognised;
         let earlier = earlier_flows(kind, sample, platform);
         let cohorts = intake.cohorts.as_ref();
@@ -106,7 +110,8 @@ impl Pipeline {
         let affected = platform.breadth.max(1);
         let mut mass = MassWatch {
             kind,
-            companion: companion(kind, kinds),
+            companion: companion(kind, flows),
+            along: along(kind, flows),
             quiet_at: platform.quiet_at,
             first_quiet_at: platform.quiet_at,
             moved_at: intake.at,
@@ -142,6 +147,31 @@ impl Pipeline {
         watch.incident.candidates = candidates;
         watch.incident.join(record);
         self.touch(index);
+    }
+
+    /// Whether a platform-wide flow is of another kind of target than an open incident and goes
+    /// along with it: the same happens to both at once, which is one act and no incident of its
+    /// own.
+    pub(super) fn goes_along(&mut self, kind: FlowKind, amount: u64, intake: &Intake) -> bool {
+        // Of this sample, the incident's own flow may not have been followed yet.
+        let recent = intake.at - seconds(self.settings.interval_s * ALONG_INTERVALS);
+        let found = self.state.watches.iter().position(|watch| match &watch.subject {
+            Subject::Mass(mass) => {
+                mass.kind.mass_cause() == kind.mass_cause() && mass.moved_at >= recent
+            }
+            _ => false,
+        });
+        let Some(index) = found else { return false };
+        let watch = &mut self.state.watches[index];
+        if let Subject::Mass(mass) = &mut watch.subject
+            && !mass.along.contains_key(&kind)
+        {
+            let text = went_along(kind, amount);
+            watch.incident.note(intake.at, format!("{text}."));
+            mass.along.insert(kind, text);
+            self.touch(index);
+        }
+        true
     }
 
     /// Follows open platform-wide incidents through a sample.
@@ -215,7 +245,12 @@ impl Pipeline {
             self.state.flows.entry(kind).or_default().clear_recent();
             if !mass.recovering {
                 mass.recovering = true;
-                let text = "Pins are on their way back to where they were before.";
+                let text = match mass.kind.family() {
+                    Family::HostOs => "Host OS targets are on their way back",
+                    Family::Supervisor => "Supervisor targets are on their way back",
+                    _ => "Pins are on their way back",
+                };
+                let text = format!("{text} to where they were before.");
                 self.state.watches[index].incident.note(intake.at, text);
                 self.touch(index);
             }
@@ -234,6 +269,7 @@ impl Pipeline {
         let first = self.state.watches[index].incident.first().cause;
         mass.kind = kind;
         mass.companion = None;
+        mass.along.clear();
         mass.quiet_at = platform.quiet_at;
         mass.moved_at = intake.at;
         mass.amount = 0;
@@ -262,15 +298,16 @@ impl Pipeline {
         intake: &Intake,
         before: &FleetSample,
     ) -> bool {
-        let exceeded = |by: FlowKind| {
-            let other = self.flow_sample(by, intake, before);
+        let exceeded = |by: Way| {
+            let other = kind.family().going(by);
+            let other = other.and_then(|other| self.flow_sample(other, intake, before));
             other.is_some_and(|other| other.amount > sample.amount)
         };
-        match kind {
+        match kind.way() {
             _ if kind == mass.kind => false,
-            FlowKind::Moved => exceeded(FlowKind::Added) || exceeded(FlowKind::Removed),
-            FlowKind::Added => mass.kind == FlowKind::Moved && exceeded(FlowKind::Moved),
-            FlowKind::Removed | FlowKind::Retargeted | FlowKind::Deleted => false,
+            Some(Way::Moved) => exceeded(Way::Added) || exceeded(Way::Removed),
+            Some(Way::Added) => mass.kind.way() == Some(Way::Moved) && exceeded(Way::Moved),
+            Some(Way::Removed) | None => false,
         }
     }
 
@@ -282,7 +319,7 @@ impl Pipeline {
     }
 
     fn goes_beyond(&self, mass: &MassWatch, kind: FlowKind, bound: u64, intake: &Intake) -> bool {
-        if matches!(kind, FlowKind::Moved | FlowKind::Retargeted) {
+        if matches!(kind.way(), Some(Way::Moved) | None) {
             return true;
         }
         if let (Some(_), Some(now)) = (&intake.cohorts, &self.state.snapshot) {
@@ -313,7 +350,9 @@ impl Pipeline {
         let blast_radius = self.blast_radius(mass, intake);
         let Some(record) = self.state.watches[index].incident.causes.last_mut() else { return };
         let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();
-        let evidence: Vec<Evidence> = flow.into_iter().chain(account.evidence).collect();
+        let along = mass.along.values().map(flow_fact);
+        let evidence: Vec<Evidence> =
+            flow.into_iter().chain(along).chain(account.evidence).collect();
         if evidence != record.evidence || blast_radius != record.blast_radius {
             record.evidence = evidence;
             record.blast_radius = blast_radius;
@@ -357,6 +396,7 @@ impl Pipeline {
             bound,
             blast_radius: self.blast_radius(mass, intake),
             to_running: mass.to_running,
+            along: mass.along.values().map(flow_fact).collect(),
             pending_pairs: count("pending_pairs"),
             updates_in_progress: count("updates_in_progress"),
             wal_lsn: wal_lsn(mass.quiet_at),
@@ -440,13 +480,22 @@ impl MassWatch {
     }
 }
 
-fn companion(kind: FlowKind, kinds: &[FlowKind]) -> Option<FlowKind> {
-    let other = match kind {
-        FlowKind::Added => FlowKind::Moved,
-        FlowKind::Moved => FlowKind::Added,
-        FlowKind::Removed | FlowKind::Retargeted | FlowKind::Deleted => return None,
+fn companion(kind: FlowKind, flows: &[(FlowKind, u64)]) -> Option<FlowKind> {
+    let other = match kind.way()? {
+        Way::Added => Way::Moved,
+        Way::Moved => Way::Added,
+        Way::Removed => return None,
     };
-    kinds.contains(&other).then_some(other)
+    let other = kind.family().going(other)?;
+    flows.iter().any(|(flow, _)| *flow == other).then_some(other)
+}
+
+/// The flows of other kinds of target to which the same happened at once.
+fn along(kind: FlowKind, flows: &[(FlowKind, u64)]) -> BTreeMap<FlowKind, String> {
+    let others = flows.iter().filter(|(other, _)| {
+        other.family() != kind.family() && other.mass_cause() == kind.mass_cause()
+    });
+    others.map(|(other, amount)| (*other, went_along(*other, *amount))).collect()
 }
 
 fn share(bound: u64, affected: u64) -> f64 {
@@ -460,10 +509,10 @@ fn candidates(kind: FlowKind, probability: f64) -> Vec<(Cause, f64)> {
 
 /// What earlier samples of the window had already moved, as a change of what is counted.
 fn earlier_flows(kind: FlowKind, sample: &FlowSample, platform: &Platform) -> BTreeMap<i64, i64> {
-    let sign = match kind {
-        FlowKind::Added => 1,
-        FlowKind::Removed | FlowKind::Deleted => -1,
-        FlowKind::Moved | FlowKind::Retargeted => return BTreeMap::new(),
+    let sign = match kind.way() {
+        Some(Way::Added) => 1,
+        Some(Way::Removed) => -1,
+        Some(Way::Moved) | None => return BTreeMap::new(),
     };
     let mut earlier: BTreeMap<i64, i64> =
         platform.by_application.iter().map(|(id, amount)| (*id, sign * *amount as i64)).collect();

@@ -217,6 +217,10 @@ pub(super) struct MassWatch {
     pub(super) kind: FlowKind,
     /// A kind whose flow came in the same samples as the current cause's and belongs to it.
     pub(super) companion: Option<FlowKind>,
+    /// Other kinds of target that the current cause changed along with its own, with what is said
+    /// of each.
+    #[serde(default)]
+    pub(super) along: BTreeMap<FlowKind, String>,
     /// Last sample before the current cause.
     pub(super) quiet_at: Time,
     /// Last sample before the incident's first cause.

@@ -4,6 +4,7 @@ mod boundary;
 mod deletions;
 mod promises;
 mod repeats;
+mod targets;
 
 use std::collections::BTreeMap;
 

@@ -439,12 +439,20 @@ impl Folding {
         let application = self.applications.entry(id).or_default();
         // Groups that differ in host OS or supervisor only are one cohort.
         application.cohorts.entry(row.key).or_default().absorb(&row.cohort);
-        let devices = row.cohort.devices;
-        if let Some(release) = row.host_os {
-            *application.host_os_targets.entry(release).or_insert(0) += devices;
-        }
-        if let Some(release) = row.supervisor {
-            *application.supervisor_targets.entry(release).or_insert(0) += devices;
+        let Cohort { devices, appeared, .. } = row.cohort;
+        for (release, targets, new) in [
+            (row.host_os, &mut application.host_os_targets, &mut application.host_os_appeared),
+            (
+                row.supervisor,
+                &mut application.supervisor_targets,
+                &mut application.supervisor_appeared,
+            ),
+        ] {
+            let Some(release) = release else { continue };
+            *targets.entry(release).or_insert(0) += devices;
+            if appeared > 0 {
+                *new.entry(release).or_insert(0) += appeared;
+            }
         }
         self.device_id_max = self.device_id_max.max(row.device_id_max);
     }

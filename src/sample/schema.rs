@@ -23,6 +23,12 @@ const ORGANIZATION_SIGNALS: &[&str] = &[
     "organizations_pins_removed",
     "organizations_pins_moved",
     "organizations_targets_changed",
+    "organizations_os_targets_added",
+    "organizations_os_targets_removed",
+    "organizations_os_targets_moved",
+    "organizations_supervisor_targets_added",
+    "organizations_supervisor_targets_removed",
+    "organizations_supervisor_targets_moved",
 ];
 
 /// A column of `device` without which some signals are missing.
@@ -56,12 +62,34 @@ const DEVICE_OPTIONAL: &[Optional] = &[
     },
     Optional {
         column: "should be operated by-release",
-        signals: &[],
+        signals: &[
+            "applications_os_targets_added",
+            "applications_os_targets_moved",
+            "applications_os_targets_removed",
+            "devices_os_targeted",
+            "organizations_os_targets_added",
+            "organizations_os_targets_moved",
+            "organizations_os_targets_removed",
+            "os_targets_added",
+            "os_targets_moved",
+            "os_targets_removed",
+        ],
         cost: "host OS targets are not watched",
     },
     Optional {
         column: "should be managed by-release",
-        signals: &[],
+        signals: &[
+            "applications_supervisor_targets_added",
+            "applications_supervisor_targets_moved",
+            "applications_supervisor_targets_removed",
+            "devices_supervisor_targeted",
+            "organizations_supervisor_targets_added",
+            "organizations_supervisor_targets_moved",
+            "organizations_supervisor_targets_removed",
+            "supervisor_targets_added",
+            "supervisor_targets_moved",
+            "supervisor_targets_removed",
+        ],
         cost: "supervisor targets are not watched",
     },
 ];

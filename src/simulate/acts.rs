@@ -61,6 +61,20 @@ pub enum Act {
     RetargetEverything,
     /// Every pin moves to the newest other release of its device's application.
     RepinEverything,
+    /// Every device whose host OS target is another one gets the newest, in one statement.
+    TargetNewestHostOs,
+    /// The same for the next so many of them, in the order of their ids.
+    TargetNewestHostOsBatch {
+        /// How many.
+        devices: u64,
+    },
+    /// The same in every application of an organisation.
+    TargetNewestHostOsOfOrganization {
+        /// Which.
+        organization: i64,
+    },
+    /// Every supervisor target is cleared.
+    ClearSupervisorTargets,
     /// Devices are deleted all over the platform, in one statement: each whose id is a multiple of
     /// this.
     DeleteEveryNth {
@@ -109,6 +123,16 @@ impl Fleet {
             Act::RetargetApplication { application } => self.retarget_application(application),
             Act::RetargetEverything => self.retarget_everything(),
             Act::RepinEverything => self.repin_everything(),
+            Act::TargetNewestHostOs => self.target_newest_host_os(|_| true, usize::MAX),
+            Act::TargetNewestHostOsBatch { devices } => {
+                self.target_newest_host_os(|_| true, devices as usize)
+            }
+            Act::TargetNewestHostOsOfOrganization { organization } => {
+                let owned = self.applications_of(organization);
+                let is_owned = |device: &Device| owned.contains(&device.application);
+                self.target_newest_host_os(is_owned, usize::MAX)
+            }
+            Act::ClearSupervisorTargets => self.clear_supervisor_targets(),
             Act::DeleteEveryNth { nth } => self.delete_every_nth(nth),
             Act::DeleteBatch { devices } => self.delete_batch(devices),
             Act::DeleteApplication { application } => self.delete_application(application),
@@ -197,6 +221,32 @@ impl Fleet {
                 changes.push(RowChange::Pin { device: device.id, release: Some(other) });
             }
         }
+        self.apply_all(changes)
+    }
+
+    /// Gives up to `most` of the devices that `wanted` names, in the order of ids, the newest host
+    /// OS release as their target, where it is not that already.
+    pub fn target_newest_host_os(
+        &mut self,
+        wanted: impl Fn(&Device) -> bool,
+        most: usize,
+    ) -> Vec<RowChange> {
+        let host_os = self.applications().iter().find(|it| it.is_host);
+        let newest = host_os.and_then(|it| it.releases.last().copied());
+        let others = self.devices().filter(|it| it.host_os_target != newest && wanted(it));
+        let changes = others
+            .take(most)
+            .map(|device| RowChange::HostOsTarget { device: device.id, release: newest });
+        let changes = changes.collect();
+        self.apply_all(changes)
+    }
+
+    /// Clears every supervisor target that is set.
+    pub fn clear_supervisor_targets(&mut self) -> Vec<RowChange> {
+        let set = self.devices().filter(|device| device.supervisor_target.is_some());
+        let cleared =
+            set.map(|device| RowChange::SupervisorTarget { device: device.id, release: None });
+        let changes = cleared.collect();
         self.apply_all(changes)
     }
 

@@ -200,6 +200,20 @@ pub enum RowChange {
         /// The pin.
         release: Option<i64>,
     },
+    /// A host OS target was set or (`None`) cleared.
+    HostOsTarget {
+        /// Of which device.
+        device: i64,
+        /// The target.
+        release: Option<i64>,
+    },
+    /// A supervisor target was set or (`None`) cleared.
+    SupervisorTarget {
+        /// Of which device.
+        device: i64,
+        /// The target.
+        release: Option<i64>,
+    },
     /// A device changed application and lost its pin.
     Moved {
         /// Which device.
@@ -333,6 +347,7 @@ impl Fleet {
                 cohorts: application.cohorts.clone(),
                 host_os_targets: application.host_os_targets.clone(),
                 supervisor_targets: application.supervisor_targets.clone(),
+                ..Summary::default()
             };
             applications.insert(application.id, summary);
         }
@@ -340,8 +355,17 @@ impl Fleet {
         let new = known.and_then(|known| self.devices.get(known..)).unwrap_or_default();
         for device in new.iter().flatten() {
             let application: Option<&mut Summary> = applications.get_mut(&device.application);
-            if let Some(cohort) = application.and_then(|it| it.cohorts.get_mut(&device.key())) {
+            let Some(application) = application else { continue };
+            if let Some(cohort) = application.cohorts.get_mut(&device.key()) {
                 cohort.appeared += 1;
+            }
+            for (release, appeared) in [
+                (device.host_os_target, &mut application.host_os_appeared),
+                (device.supervisor_target, &mut application.supervisor_appeared),
+            ] {
+                if let Some(release) = release {
+                    *appeared.entry(release).or_insert(0) += 1;
+                }
             }
         }
         let device_id_max = self.devices.iter().rev().flatten().next().map_or(0, |last| last.id);
@@ -363,6 +387,12 @@ impl Fleet {
                 }
             }
             RowChange::Pin { device, release } => self.alter(device, |row| row.pinned = release),
+            RowChange::HostOsTarget { device, release } => {
+                self.alter(device, |row| row.host_os_target = release);
+            }
+            RowChange::SupervisorTarget { device, release } => {
+                self.alter(device, |row| row.supervisor_target = release);
+            }
             RowChange::Moved { device, application } => self.alter(device, |row| {
                 row.application = application;
                 row.pinned = None;

@@ -305,6 +305,8 @@ impl Life {
                 | RowChange::Connection { device, .. } => self.plan(device),
                 RowChange::ReleaseInserted(_)
                 | RowChange::DeviceDeleted { .. }
+                | RowChange::HostOsTarget { .. }
+                | RowChange::SupervisorTarget { .. }
                 | RowChange::Update { .. }
                 | RowChange::Reported { .. } => (),
             }

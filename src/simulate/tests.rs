@@ -49,11 +49,20 @@ fn counted(fleet: &Fleet, at: Time, appeared_above: Option<i64>) -> Snapshot {
             updating: u64::from((device.vpn_connected || heard) && in_progress),
             appeared: u64::from(appeared_above.is_some_and(|above| device.id > above)),
         });
-        if let Some(release) = device.host_os_target {
-            *summary.host_os_targets.entry(release).or_insert(0) += 1;
-        }
-        if let Some(release) = device.supervisor_target {
-            *summary.supervisor_targets.entry(release).or_insert(0) += 1;
+        let appeared = appeared_above.is_some_and(|above| device.id > above);
+        for (release, targets, new) in [
+            (device.host_os_target, &mut summary.host_os_targets, &mut summary.host_os_appeared),
+            (
+                device.supervisor_target,
+                &mut summary.supervisor_targets,
+                &mut summary.supervisor_appeared,
+            ),
+        ] {
+            let Some(release) = release else { continue };
+            *targets.entry(release).or_insert(0) += 1;
+            if appeared {
+                *new.entry(release).or_insert(0) += 1;
+            }
         }
     }
     let device_id_max = fleet.devices().map(|device| device.id).max().unwrap_or(0);
@@ -232,6 +241,40 @@ fn an_act_changes_what_it_says_and_nothing_else() {
     let (retargeted, _) = after(&Act::RetargetEverything);
     let flows = Flows::between(&before, &retargeted).signals();
     assert_eq!(flows["application_targets_changed"], before.counts()["applications"]);
+}
+
+#[test]
+fn acts_on_host_os_and_supervisor_targets_leave_all_else_as_it_is() {
+    let fleet = Fleet::generate(&Settings::new(4, 5_000, 100, 20));
+    let before = fleet.snapshot(evening(), None);
+    let after = |act: &Act| {
+        let mut fleet = fleet.clone();
+        let changes = fleet.act(act);
+        assert_eq!(fleet.snapshot(evening(), None), counted(&fleet, evening(), None), "{act:?}");
+        (fleet.snapshot(evening() + seconds(15), Some(before.device_id_max)), changes.len())
+    };
+    let (targeted, rows) = after(&Act::TargetNewestHostOs);
+    let flows = Flows::between(&before, &targeted).signals();
+    let written = flows["os_targets_added"] + flows["os_targets_moved"];
+    assert_eq!((written, flows["supervisor_targets_added"]), (rows as f64, 0.0));
+    assert!(flows["organizations_os_targets_added"] >= 15.0, "{flows:?}");
+    assert_eq!(targeted.counts()["devices_os_targeted"], 5_000.0);
+    let (cleared, rows) = after(&Act::ClearSupervisorTargets);
+    let flows = Flows::between(&before, &cleared).signals();
+    assert_eq!(
+        (flows["supervisor_targets_removed"], flows["os_targets_removed"]),
+        (rows as f64, 0.0)
+    );
+    assert_eq!(cleared.counts()["devices_supervisor_targeted"], 0.0);
+    let (owned, _) = after(&Act::TargetNewestHostOsOfOrganization { organization: 1 });
+    let flows = Flows::between(&before, &owned).signals();
+    assert_eq!(flows["organizations_os_targets_added"], 1.0);
+    for snapshot in [&targeted, &cleared, &owned] {
+        let cohorts = |of: &Snapshot| -> Vec<_> {
+            of.applications.values().map(|application| application.cohorts.clone()).collect()
+        };
+        assert_eq!(cohorts(snapshot), cohorts(&before));
+    }
 }
 
 #[test]

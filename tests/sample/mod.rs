@@ -150,6 +150,8 @@ const COUNTS: &[(&str, f64)] = &[
     ("pending_pairs", 4.0),
     ("applications_pending", 3.0),
     ("updates_in_progress", 2.0),
+    ("devices_os_targeted", 3.0),
+    ("devices_supervisor_targeted", 2.0),
 ];
 
 #[track_caller]

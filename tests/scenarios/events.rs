@@ -25,6 +25,14 @@ enum Event {
     NightInBatches,
     Retarget,
     Repin,
+    /// Every device gets the newest host OS as its target.
+    HostOs,
+    /// A twentieth of the fleet every 5 s.
+    HostOsInTwentieths,
+    /// So many devices a sample.
+    HostOsInBatches(u64),
+    /// Every supervisor target is cleared.
+    SupervisorsCleared,
     /// A third of all devices.
     DeleteAtOnce,
     /// All devices, a hundredth of the fleet every 5 s.
@@ -43,6 +51,10 @@ impl Event {
             Event::Night | Event::NightInBatches => &[Cause::MassPin, Cause::MassUnpin],
             Event::Retarget => &[Cause::MassRetarget],
             Event::Repin => &[Cause::MassRepin],
+            Event::HostOs | Event::HostOsInTwentieths | Event::HostOsInBatches(_) => {
+                &[Cause::MassPin]
+            }
+            Event::SupervisorsCleared => &[Cause::MassUnpin],
             Event::DeleteAtOnce | Event::DeleteInHundredths | Event::DeleteInBatches(_) => {
                 &[Cause::MassDeletion]
             }
@@ -65,6 +77,7 @@ impl Event {
         };
         let pin = |devices| Act::PinToRunningBatch { devices };
         let unpin = |devices| Act::UnpinBatch { devices };
+        let host_os = |devices| Act::TargetNewestHostOsBatch { devices };
         let delete = |devices| Act::DeleteBatch { devices };
         let later = |seconds| at + TimeDelta::seconds(seconds);
         match self {
@@ -84,6 +97,10 @@ impl Event {
             }
             Event::Retarget => vec![(at, Act::RetargetEverything)],
             Event::Repin => vec![(at, Act::RepinEverything)],
+            Event::HostOs => vec![(at, Act::TargetNewestHostOs)],
+            Event::HostOsInTwentieths => batches(host_os, devices.div_ceil(20), 20, 5),
+            Event::HostOsInBatches(size) => batches(host_os, size, 60, INTERVAL_S),
+            Event::SupervisorsCleared => vec![(at, Act::ClearSupervisorTargets)],
             Event::DeleteAtOnce => vec![(at, Act::DeleteEveryNth { nth: 3 })],
             Event::DeleteInHundredths => batches(delete, devices.div_ceil(100), 100, 5),
             Event::DeleteInBatches(size) => batches(delete, size, 60, INTERVAL_S),
@@ -94,7 +111,10 @@ impl Event {
     /// batch of few devices touches few owners: it must be named within the hour's quarter.
     fn samples_allowed(self) -> i64 {
         match self {
-            Event::PinInBatches(_) | Event::UnpinInBatches(_) | Event::DeleteInBatches(_) => 4,
+            Event::PinInBatches(_)
+            | Event::UnpinInBatches(_)
+            | Event::HostOsInBatches(_)
+            | Event::DeleteInBatches(_) => 4,
             _ => 2,
         }
     }
@@ -196,6 +216,9 @@ const EVENTS: &[Event] = &[
     Event::NightInBatches,
     Event::Retarget,
     Event::Repin,
+    Event::HostOs,
+    Event::HostOsInTwentieths,
+    Event::SupervisorsCleared,
     Event::DeleteAtOnce,
     Event::DeleteInHundredths,
 ];
@@ -216,7 +239,12 @@ fn a_middling_fleet_s_events_are_named_at_once() {
     play_all(&settings, EVENTS);
     play_all(
         &settings[1..2],
-        &[Event::PinInBatches(1_000), Event::UnpinInBatches(100), Event::DeleteInBatches(100)],
+        &[
+            Event::PinInBatches(1_000),
+            Event::UnpinInBatches(100),
+            Event::HostOsInBatches(100),
+            Event::DeleteInBatches(100),
+        ],
     );
 }
 
@@ -244,6 +272,8 @@ fn a_rollback_to_where_it_was_is_a_recovery_without_a_sequel() {
         (DEMO, 13, Event::UnpinAtOnce, 60),
         (DEMO, 14, Event::PinInTwentieths, 240),
         (DEMO, 15, Event::DeleteAtOnce, 120),
+        (DEMO, 17, Event::HostOs, 120),
+        (DEMO, 18, Event::SupervisorsCleared, 120),
         (LARGE, 16, Event::DeleteInHundredths, 300),
     ] {
         let setting = Setting::new(shape, seed, 20, 60);

@@ -21,6 +21,7 @@ enum LookAlike {
     OrganizationPins,
     OrganizationPinsAndUnpins,
     LargestRollout,
+    HostOsRollout,
     ApplicationGivenUp,
     OrganizationLeaves,
     /// Twenty owners, or all that can, each put the devices of one application into another.
@@ -35,6 +36,7 @@ const LOOK_ALIKES: &[LookAlike] = &[
     LookAlike::OrganizationPins,
     LookAlike::OrganizationPinsAndUnpins,
     LookAlike::LargestRollout,
+    LookAlike::HostOsRollout,
     LookAlike::ApplicationGivenUp,
     LookAlike::OrganizationLeaves,
     LookAlike::ApplicationsMerge,
@@ -56,6 +58,9 @@ impl LookAlike {
                 (later(300), Act::UnpinOrganization { organization }),
             ],
             LookAlike::LargestRollout => vec![(at, Act::RetargetApplication { application })],
+            LookAlike::HostOsRollout => {
+                vec![(at, Act::TargetNewestHostOsOfOrganization { organization })]
+            }
             LookAlike::ApplicationGivenUp => vec![(at, Act::DeleteApplication { application })],
             LookAlike::OrganizationLeaves => vec![(at, Act::DeleteOrganization { organization })],
             LookAlike::ApplicationsMerge => {

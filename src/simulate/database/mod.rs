@@ -150,7 +150,13 @@ impl FleetDatabase {
             Act::MoveApplication { application, to } => {
                 (statements::MOVE_APPLICATION, vec![Integer(*application), Integer(*to)])
             }
-            Act::RetargetApplication { .. } | Act::RetargetEverything | Act::RepinEverything => {
+            Act::RetargetApplication { .. }
+            | Act::RetargetEverything
+            | Act::RepinEverything
+            | Act::TargetNewestHostOs
+            | Act::TargetNewestHostOsBatch { .. }
+            | Act::TargetNewestHostOsOfOrganization { .. }
+            | Act::ClearSupervisorTargets => {
                 self.apply(changes, at).await?;
                 return Ok(changes.len() as u64);
             }
@@ -218,6 +224,8 @@ impl FleetDatabase {
             (statements::INSERT_DEVICES, batch.devices),
             (statements::UPDATE_TARGETS, batch.targets),
             (statements::UPDATE_PINS, batch.pins),
+            (statements::UPDATE_HOST_OS_TARGETS, batch.host_os_targets),
+            (statements::UPDATE_SUPERVISOR_TARGETS, batch.supervisor_targets),
             (statements::UPDATE_APPLICATIONS_OF_DEVICES, batch.moves),
             (statements::UPDATE_CONNECTIONS, batch.connections),
             (statements::UPDATE_PROGRESS, batch.updates),
@@ -312,6 +320,8 @@ struct Batch {
     devices: Vec<Value>,
     targets: Vec<Value>,
     pins: Vec<Value>,
+    host_os_targets: Vec<Value>,
+    supervisor_targets: Vec<Value>,
     moves: Vec<Value>,
     connections: Vec<Value>,
     updates: Vec<Value>,
@@ -330,6 +340,8 @@ impl Batch {
             RowChange::DeviceInserted(Device { id: device, .. })
             | RowChange::DeviceDeleted { device }
             | RowChange::Pin { device, .. }
+            | RowChange::HostOsTarget { device, .. }
+            | RowChange::SupervisorTarget { device, .. }
             | RowChange::Moved { device, .. }
             | RowChange::Connection { device, .. }
             | RowChange::Update { device, .. }
@@ -347,6 +359,12 @@ impl Batch {
             RowChange::DeviceDeleted { device } => self.deletions.push(json!({ "id": device })),
             RowChange::Pin { device, release } => {
                 self.pins.push(json!({ "id": device, "release": release }));
+            }
+            RowChange::HostOsTarget { device, release } => {
+                self.host_os_targets.push(json!({ "id": device, "release": release }));
+            }
+            RowChange::SupervisorTarget { device, release } => {
+                self.supervisor_targets.push(json!({ "id": device, "release": release }));
             }
             RowChange::Moved { device, application } => {
                 self.moves.push(json!({ "id": device, "application": application }));

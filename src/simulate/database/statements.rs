@@ -89,6 +89,26 @@ SET "is pinned on-release" = row.value ->> 'release', "modified at" = $2
 FROM json_each($1) AS row WHERE "device"."id" = row.value ->> 'id'"#,
 };
 
+pub(super) const UPDATE_HOST_OS_TARGETS: Statement = Statement {
+    postgres: r#"UPDATE "device" SET "should be operated by-release" = row."release",
+"modified at" = $2
+FROM json_to_recordset($1::json) AS row ("id" INTEGER, "release" INTEGER)
+WHERE "device"."id" = row."id""#,
+    sqlite: r#"UPDATE "device"
+SET "should be operated by-release" = row.value ->> 'release', "modified at" = $2
+FROM json_each($1) AS row WHERE "device"."id" = row.value ->> 'id'"#,
+};
+
+pub(super) const UPDATE_SUPERVISOR_TARGETS: Statement = Statement {
+    postgres: r#"UPDATE "device" SET "should be managed by-release" = row."release",
+"modified at" = $2
+FROM json_to_recordset($1::json) AS row ("id" INTEGER, "release" INTEGER)
+WHERE "device"."id" = row."id""#,
+    sqlite: r#"UPDATE "device"
+SET "should be managed by-release" = row.value ->> 'release', "modified at" = $2
+FROM json_each($1) AS row WHERE "device"."id" = row.value ->> 'id'"#,
+};
+
 pub(super) const UPDATE_APPLICATIONS_OF_DEVICES: Statement = Statement {
     postgres: r#"UPDATE "device" SET "belongs to-application" = row."application",
 "is pinned on-release" = NULL, "modified at" = $2
