@@ -28,6 +28,17 @@ impl Kind {
     }
 }
 
+/// What a counter grew by in a second between two samples. `None` if it was reset, as nobody knows
+/// how far it had come, or if no time has passed.
+pub fn rate((then, was): (Time, f64), (at, value): (Time, f64)) -> Option<f64> {
+    if value < was || at <= then {
+        return None;
+    }
+    let elapsed_s = (at - then).max(TimeDelta::milliseconds(1)).as_seconds_f64();
+    let rate = (value - was) / elapsed_s;
+    rate.is_finite().then_some(rate)
+}
+
 /// Which way a signal moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    diagnose::flows::FlowKind,
+    diagnose::{declared, flows::FlowKind},
     series::{SignalSettings, Time, seconds},
     values::Name,
 };
@@ -111,6 +111,15 @@ const EDGES: &[Edge] = &[
     learned("devices_online", "updates_in_progress", POLL_S),
     learned("devices_online", "api_requests_total", POLL_S),
 ];
+
+/// The platform's own edges, as they are declared to `rank`.
+pub fn edges() -> impl Iterator<Item = declared::Edge> {
+    EDGES.iter().map(|edge| declared::Edge {
+        parent: edge.parent.to_owned(),
+        child: edge.child.to_owned(),
+        delay_max: Some(TimeDelta::seconds(edge.delay_max_s)),
+    })
+}
 
 /// A signal that is away from its ordinary level.
 #[derive(Clone, Copy, Debug, PartialEq)]

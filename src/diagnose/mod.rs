@@ -4,7 +4,8 @@
 //! (`owner`); `displacement` tells sequels from recoveries; `driven` when a driven signal is news;
 //! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `jobs` counts what
 //! delta generation does; `signatures` says which cause levels speak for; `causes` and `services`
-//! put it into words (`targets`, `texts`).
+//! put it into words (`targets`, `texts`). `rank` ranks the columns of any recording around a time,
+//! with the help of a graph that was declared for it (`declared`); `events` finds such times.
 
 pub mod breadth;
 pub mod owner;
@@ -26,3 +27,7 @@ pub mod causes;
 pub mod services;
 pub mod targets;
 pub mod texts;
+
+pub mod declared;
+pub mod events;
+pub mod rank;

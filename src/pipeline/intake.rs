@@ -2,8 +2,6 @@
 //! values that cannot be true are handled here and nowhere else. Whether a reading is news at all
 //! is for `arrival` to say.
 
-use chrono::TimeDelta;
-
 use crate::{
     diagnose::{
         flows::{Family, FlowKind},
@@ -16,7 +14,7 @@ use crate::{
         known::Known,
         state::{FleetSample, WatchedSignal, paired},
     },
-    series::{Kind, Time},
+    series::{self, Kind, Time},
     values::{Name, Values},
 };
 
@@ -188,12 +186,8 @@ impl WatchedSignal {
                 .push(Irregularity { kind: IrregularityKind::CounterReset, message });
             return None;
         }
-        if at <= then {
-            return None;
-        }
-        let elapsed_s = (at - then).max(TimeDelta::milliseconds(1)).as_seconds_f64();
-        let rate = (value - was) / elapsed_s;
-        (rate.is_finite() && is_valid(settings, signal, rate, at, step)).then_some(rate)
+        let rate = series::rate((then, was), (at, value))?;
+        is_valid(settings, signal, rate, at, step).then_some(rate)
     }
 }
 
