@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::{
     clock::Clock,
-    config::DEFAULT_LISTEN,
+    config::{self, DEFAULT_LISTEN},
     recording::{self, format_time},
     series::Time,
     serve::since,
@@ -105,6 +105,9 @@ pub enum Command {
     /// Run the pipeline over a recording, as fast as it can
     #[command(after_help = BACKTEST_HELP)]
     Backtest(BacktestOptions),
+    /// Rank the columns of any recording as root cause of what happened around a time
+    #[command(after_help = DIAGNOSE_HELP)]
+    Diagnose(DiagnoseOptions),
     /// List, show, accept or reject the incidents of a running daemon
     #[command(after_help = "Without a command, lists the incidents.")]
     Incidents(IncidentsOptions),
@@ -143,6 +146,17 @@ sample is missing or not judged: the first of a counter, and flows, of which onl
 
 Prometheus is asked at the configuration's interval, page by page; a point that it does not have is \
 a missing sample. On a terminal, standard error shows how far it has come.";
+
+const DIAGNOSE_HELP: &str = "\
+Each column is judged at its own onset, within three minutes (or three samples) before the time and \
+two minutes (or one sample) after it, against what it ordinarily does: the score is the surprise of \
+its move times the square root of its relative size, less the part that declared causes explain. \
+Two minutes late is as good as to the second. Without --at the time is that at which the columns \
+together moved most, and it is said on standard error.
+
+A graph is YAML: `parent: [child, ...]`, or `parent: {child: 30s}` with the longest delay after \
+which an effect still follows. It may not have a cycle, and names columns only. The edges between \
+the signals that headwater itself knows always hold, unless the file declares them otherwise.";
 
 /// The options that together stand for a recording.
 const ARCHIVE_HEADING: &str = "Instead of a recording";
@@ -261,15 +275,7 @@ pub struct Archive<'a> {
 impl BacktestOptions {
     /// What to run over. Fails on what the definition of the options cannot refuse by itself.
     pub fn input(&self) -> Result<BacktestInput<'_>, clap::Error> {
-        let wrong = |kind, text: String| {
-            let mut command = Cli::command();
-            // Its parts get the usage that errors show.
-            command.build();
-            match command.find_subcommand_mut("backtest") {
-                Some(backtest) => backtest.error(kind, text),
-                None => command.error(kind, text),
-            }
-        };
+        let wrong = |kind, text| wrong("backtest", kind, text);
         if let Some(recording) = &self.recording {
             return Ok(BacktestInput::Recording(recording));
         }
@@ -285,6 +291,52 @@ impl BacktestOptions {
             return Err(wrong(ErrorKind::ValueValidation, text));
         }
         Ok(BacktestInput::Prometheus(Archive { url, start, end, config }))
+    }
+}
+
+/// Options of `diagnose`.
+#[derive(Args, Clone, Debug)]
+pub struct DiagnoseOptions {
+    /// The recording (CSV), as `backtest` reads it
+    #[arg(value_name = "RECORDING")]
+    pub recording: PathBuf,
+    /// Around when it happened, spelled as in recordings [default: when the columns moved most]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub at: Option<Time>,
+    /// What drives what (YAML) [default: what headwater knows of its own signals]
+    #[arg(long, value_name = "FILE")]
+    pub graph: Option<PathBuf>,
+    /// The column whose change is to be explained: what moved later cannot be its cause
+    #[arg(long, value_name = "SIGNAL")]
+    pub target: Option<String>,
+    /// Learn from this recording too what is ordinary
+    #[arg(long, value_name = "RECORDING")]
+    pub history: Option<PathBuf>,
+    /// Write for people, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
+}
+
+impl DiagnoseOptions {
+    /// What is said of a target that the recording does not have.
+    pub fn unknown_target(&self, target: &str, columns: &[String]) -> clap::Error {
+        let similar = config::suggestion(target, columns.iter().map(String::as_str));
+        let text = format!(
+            "--target \"{target}\" is no column of {}{similar}: name one of its columns",
+            self.recording.display()
+        );
+        wrong("diagnose", ErrorKind::ValueValidation, text)
+    }
+}
+
+/// An error of a command's command line that its definition cannot find by itself.
+fn wrong(command: &str, kind: ErrorKind, text: String) -> clap::Error {
+    let mut commands = Cli::command();
+    // Its parts get the usage that errors show.
+    commands.build();
+    match commands.find_subcommand_mut(command) {
+        Some(command) => command.error(kind, text),
+        None => commands.error(kind, text),
     }
 }
 
@@ -463,6 +515,9 @@ mod tests {
             "headwater backtest --prometheus h --start 0 --end 1 --config a.yml",
             "headwater backtest --prometheus http://h --start 1h --end 1 --config a.yml",
             "headwater backtest a.csv --prometheus http://h --start 0 --end 1 --config a.yml",
+            "headwater diagnose",
+            "headwater diagnose a.csv --at soon",
+            "headwater diagnose a.csv --format xml",
             "headwater incidents show",
             "headwater incidents show a/b",
             "headwater incidents show ..",

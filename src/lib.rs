@@ -34,6 +34,7 @@
 //! - [`clock`], [`http`], [`daemon`]: the shell's clock and client, and the tasks.
 //! - [`recording`], [`progress`], [`backtest`]: recordings, how far a command has come, and the
 //!   pipeline over a recording or over what Prometheus remembers.
+//! - [`diagnosis`]: the columns of any recording, ranked as root cause.
 //! - [`simulate`], [`demo`]: a fleet that lives, in memory and in real databases, and the night of
 //!   2019 on it.
 //! - [`check`], [`cli`]: a configuration tried out, and the command line.
@@ -45,8 +46,8 @@
 //!   stopped.
 //! - One task owns the pipeline. Only [`daemon`] starts tasks; a task that dies ends the process.
 //! - A missing value is missing: never zero, never the last one. Repeats, rows out of order, set
-//!   clocks and stale rows are handled in `pipeline::arrival`, counter resets and values that
-//!   cannot be in `pipeline::intake`, and nowhere else.
+//!   clocks and stale rows are handled in `pipeline::arrival`, counter resets (by `series::rate`)
+//!   and values that cannot be in `pipeline::intake`, and nowhere else.
 //! - Nothing is told before it is committed, unless the store fails; then it is told all the same.
 //! - Labels and texts of a cause's alert never change once it was told.
 //! - No threshold is a constant that somebody chose: it follows from the budget, from history or
@@ -95,6 +96,8 @@ pub mod report;
 pub mod progress;
 
 pub mod backtest;
+
+pub mod diagnosis;
 
 pub mod simulate;
 

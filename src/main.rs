@@ -12,7 +12,7 @@ use headwater::{
     backtest, check,
     cli::{Cli, Command, LogFormat, LogOptions},
     config::ConfigError,
-    daemon, demo,
+    daemon, demo, diagnosis,
     serve::client,
 };
 use tracing_subscriber::EnvFilter;
@@ -46,6 +46,7 @@ async fn run(command: &Command) -> Result<()> {
         Command::Check(options) => check::run(options, &environment).await,
         Command::Demo(options) => demo::run_command(options).await,
         Command::Backtest(options) => backtest::run_command(options, &environment).await,
+        Command::Diagnose(options) => diagnosis::run_command(options),
         Command::Incidents(options) => client::incidents_command(options).await,
         Command::Export(options) => client::export_command(options, &environment).await,
     }

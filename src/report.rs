@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     budget::{MONTH_DAYS, Rate, poisson_rate},
+    diagnose::rank::Ranked,
     fleet,
     incident::{
         Affected, BlastRadius, Cause, CauseRecord, Change, ChangeKind, Counted, Incident, Quantity,
@@ -298,6 +299,37 @@ impl Serialize for Number {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
         Ok(Number(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)))
+    }
+}
+
+/// What `diagnose` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RankingJson {
+    /// The columns, most likely first.
+    pub ranking: Vec<RankedJson>,
+}
+
+/// A column among the causes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the contract describes its fields")]
+pub struct RankedJson {
+    pub signal: String,
+    pub score: Number,
+    /// `null`: it did not move, or too little is known of it.
+    pub onset: Option<Instant>,
+    pub explained: Number,
+}
+
+impl RankingJson {
+    /// The contract's form of a ranking.
+    pub fn of(ranking: &[Ranked]) -> RankingJson {
+        let column = |one: &Ranked| RankedJson {
+            signal: one.signal.clone(),
+            score: Number(one.score),
+            onset: one.moved.map(|moved| Instant(moved.onset)),
+            explained: Number(one.explained),
+        };
+        RankingJson { ranking: ranking.iter().map(column).collect() }
     }
 }
 

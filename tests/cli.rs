@@ -36,6 +36,7 @@ fn every_command_has_help() {
     check_help(&["check", "--help"], &expect_file!["cli/check.txt"]);
     check_help(&["demo", "--help"], &expect_file!["cli/demo.txt"]);
     check_help(&["backtest", "--help"], &expect_file!["cli/backtest.txt"]);
+    check_help(&["diagnose", "--help"], &expect_file!["cli/diagnose.txt"]);
     check_help(&["incidents", "--help"], &expect_file!["cli/incidents.txt"]);
     check_help(&["incidents", "accept", "--help"], &expect_file!["cli/incidents-accept.txt"]);
     check_help(&["export", "--help"], &expect_file!["cli/export.txt"]);

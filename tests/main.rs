@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod daemon;
 mod dashboards;
+mod diagnose;
 mod notify;
 mod platform;
 mod sample;

@@ -52,11 +52,11 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
 
 /// What no other module may know: they stand at the top. `daemon` and `serve` are wired by
 /// `daemon`, `demo` and `cli` alone; the commands take their options from `cli`.
-const TOP_MODULES: &[&str] = &["daemon", "serve", "cli", "demo", "check", "backtest"];
+const TOP_MODULES: &[&str] = &["daemon", "serve", "cli", "demo", "check", "backtest", "diagnosis"];
 
 /// Who may know the top modules.
 const WIRING_MODULES: &[&str] =
-    &["daemon", "serve", "cli", "demo", "check", "backtest", "main", "lib"];
+    &["daemon", "serve", "cli", "demo", "check", "backtest", "diagnosis", "main", "lib"];
 
 /// Files of other modules that are pure too: the simulated fleet lives alike in tests and demo.
 const PURE_FILES: &[&str] = &[

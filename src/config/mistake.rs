@@ -82,7 +82,7 @@ pub(super) fn nearest<'name>(
 }
 
 /// ` (did you mean "…"?)` or nothing.
-pub(super) fn suggestion<'name>(
+pub(crate) fn suggestion<'name>(
     written: &str,
     valid: impl IntoIterator<Item = &'name str>,
 ) -> String {

@@ -12,6 +12,7 @@ use url::Url;
 use crate::{pipeline, series::SignalSettings};
 
 mod consistency;
+pub mod graph;
 mod mistake;
 mod reader;
 mod resolve;
@@ -20,6 +21,7 @@ mod text;
 mod yaml;
 
 pub use consistency::open_balena_signals;
+pub(crate) use mistake::suggestion;
 pub use mistake::{ConfigError, Mistake};
 pub use resolve::{
     DEFAULT_LISTEN, FALSE_PAGES_PER_MONTH_DEFAULT, FALSE_WARNINGS_PER_MONTH_DEFAULT,
