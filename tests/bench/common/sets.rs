@@ -1,8 +1,9 @@
 //! Public data sets, which are not part of the repository: where they are, and their scorers.
 //!
 //! `HEADWATER_BENCH_DATA` names a folder with `tcpd/` (series as CSV with an index, a time and
-//! values), `nab/` (the benchmark's `data/` and `labels/`) and a Python scorer of each,
-//! `tcpd_score.py` and `nab_score.py`. Without it there is nothing to measure.
+//! values), `nab/` (the benchmark's `data/` and `labels/`), `rca/` (injected faults) and a Python
+//! scorer of each, `tcpd_score.py`, `nab_score.py` and `rca_score.py`. Without it there is nothing
+//! to measure.
 
 use std::{
     fs,
