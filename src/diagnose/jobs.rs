@@ -6,12 +6,12 @@
 //! Each is a Shiryaev-Roberts test over a few alternatives, averaged: `R = (1 + R) L` for each new
 //! sample of likelihood ratio L, and an alarm where the mean of R over the alternatives reaches the
 //! wanted average run length, which is a lower bound of the true one (Pollak, "Average run lengths
-//! of an optimal method of detecting a change in distribution", Annals of Statistics 15, 1987; Shin,
-//! Ramdas and Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2, 2024).
-//! What is ordinary is taken at the end of its 95 % interval that is nearer to a fault, so that a
-//! short history makes the test slower and not louder. Where jobs fail or end in spells, history
-//! shows it, and evidence counts for less by as much (quasi-likelihood: McCullagh and Nelder,
-//! "Generalized Linear Models", 1989, chapter 9).
+//! of an optimal method of detecting a change in distribution", Annals of Statistics 15, 1987;
+//! Shin, Ramdas and Rinaldo, "E-detectors", New England Journal of Statistics in Data Science 2,
+//! 2024). What is ordinary is taken at the end of its 95 % interval that is nearer to a fault, so
+//! that a short history makes the test slower and not louder. Where jobs fail or end in spells,
+//! history shows it, and evidence counts for less by as much (quasi-likelihood: McCullagh and
+//! Nelder, "Generalized Linear Models", 1989, chapter 9).
 
 use serde::{Deserialize, Serialize};
 
@@ -286,8 +286,8 @@ fn share_at_most(history: Tally) -> f64 {
     ((share + z2 / (2.0 * jobs) + spread) / (1.0 + z2 / jobs)).min(1.0)
 }
 
-/// The lower end of a rate's interval (Wilson and Hilferty's cube root, as Byar used it: Breslow and
-/// Day, "Statistical Methods in Cancer Research" II, 1987, equation 2.11).
+/// The lower end of a rate's interval (Wilson and Hilferty's cube root, as Byar used it: Breslow
+/// and Day, "Statistical Methods in Cancer Research" II, 1987, equation 2.11).
 fn rate_at_least(history: Tally) -> f64 {
     let Tally { count, exposure } = history;
     if count <= 0.0 || exposure <= 0.0 {
