@@ -66,7 +66,7 @@ fn answers_failures_and_pushed_sources_are_told_apart() {
     ];
     expect![[r#"
         source           type         outcome               took     signals
-        the open_balena  open_balena  sampled               0.123 s  13
+        the open_balena  open_balena  sampled               0.123 s  15
         the prometheus   prometheus   FAILED (timeout)      5.001 s  0
         the sql          sql          sampled               0.002 s  1
         push             push         pushed to, not asked
@@ -84,6 +84,8 @@ fn answers_failures_and_pushed_sources_are_told_apart() {
           pending_updates                 700
           pending_pairs                   1
           applications_pending            1
+          devices_os_targeted             0
+          devices_supervisor_targeted     0
           device_rows_written_total       1234
           evidence that can be read: pg_stat_user_tables
           note: pg_stat_statements is not readable: GRANT pg_read_all_stats TO x

@@ -35,7 +35,9 @@ fn shares_are_for_tests_that_can_warn() {
     let cases: &[(&str, Settings, &[&str], i64, f64)] = &[
         ("measured signals", settings(), &["a", "b", "c"], 0, 3.0),
         ("flows have no detector", settings(), &["a", "pins_removed", "devices_added"], 0, 1.0),
-        ("counts read from rows do not warn", settings(), &["a", "b", "devices_online"], 0, 2.0),
+        ("counts read from rows do not warn", settings(), &["a", "b", "pending_pairs"], 0, 2.0),
+        ("but for connections", settings(), &["a", "b", "devices_online"], 0, 3.0),
+        ("what would page spends from pages", settings(), &["a", "b", "delta_queue"], 0, 2.0),
         ("one direction is half a test", with(&[("a", up)]), &["a", "b"], 0, 1.5),
         ("its own budget", with(&[("a", own)]), &["a", "b", "c"], 0, 2.0),
         ("a gap of hours", settings(), &["a", "b"], DAY_SAMPLES - 1, 2.0),
