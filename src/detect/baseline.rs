@@ -8,13 +8,12 @@
 //! is, and its moves are held against its earlier moves. There a move counts once, however long the
 //! new value stays. What falls of counts are held against, in either regime, is `flow`'s.
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
     family::Fall,
     level::Level,
-    season::{Season, Times},
+    season::{Recurrence, Season, Times},
     spread::{Histogram, SCALE_MIN, Stillness, StudentT},
 };
 use crate::{incident::Change, series::Time};
@@ -57,8 +56,9 @@ const FIT_SHARE: u64 = 8;
 const FIT_MIN: u64 = 4;
 const FIT_MAX: u64 = 512;
 
-/// So long before a change a day's profile is clear of it: the longest part of a day.
-const ONSET_CLEARANCE: TimeDelta = TimeDelta::hours(1);
+/// A day, and the longest part of a profile: so long before a change it is clear of that.
+const DAY_S: f64 = 86_400.0;
+const PART_S: f64 = 3_600.0;
 
 /// Gaps longer than this many intervals forget the previous deviation entirely.
 const GAP_INTERVALS_MAX: f64 = 1_000.0;
@@ -479,26 +479,40 @@ impl Baseline {
         self.level.discard_blocks();
     }
 
-    /// Learns of a sample during a change only its time of day, and that only while no season is
-    /// believed: until then nothing tells a change from a time of day, and a season that raises an
-    /// alarm each morning would never be learned. One that is believed learns nothing of a change.
-    /// `true` when that made a season believed. The level is then the one that, with the season,
-    /// explains what was expected before the change: it is a time of day if it returns to that.
+    /// Learns of a sample during a change only its time of day and week, and that only as far as
+    /// none is believed: until then nothing tells a change from one, and what raises an alarm each
+    /// morning, or each Saturday, would never be learned. `true` when that made one believed. The
+    /// level is then the one that, with it, explains what was expected before the change.
     pub fn learn_season(&mut self, at: Time, interval_s: f64, value: f64, change: &Change) -> bool {
-        if self.still > STILL_SHARE || self.season.is_believed() {
+        if self.still > STILL_SHARE {
             return false;
         }
-        let size_ln = self.fitted.scale.ln();
         let (at_s, noise) = (unix_s(at), self.noise_in_means());
         let times = self.season.at(at_s, interval_s);
-        let progress = self.season.observe(at_s, interval_s, times, value, noise, size_ln);
-        if progress.level.is_some() {
-            // At the onset itself the parts of the day on both sides of it mix.
-            let clear = change.onset.checked_sub_signed(ONSET_CLEARANCE).unwrap_or(change.onset);
-            self.unlearn(clear, interval_s, change.before);
+        let known =
+            self.season.observe_change(at_s, interval_s, times, value, (noise, self.reach()));
+        if let Some(recurrence) = known {
+            self.level.shift(-self.recurred_before(recurrence, change.onset, interval_s));
             self.limit_noise();
         }
-        progress.level.is_some()
+        known.is_some()
+    }
+
+    /// What a day or a week that is known only now added to the level before a change: a level that
+    /// knew no day followed it, and one that knew no week is a mean.
+    fn recurred_before(&self, recurrence: Recurrence, onset: Time, interval_s: f64) -> f64 {
+        // At the onset itself the parts on both sides of it mix.
+        let clear_s = unix_s(onset) - PART_S;
+        let rests_on_s = match recurrence {
+            Recurrence::Day => 0.0,
+            Recurrence::Week => (self.level.samples() * interval_s).clamp(0.0, DAY_S - PART_S),
+        };
+        let parts = 1 + (rests_on_s / PART_S) as u32;
+        let added = (0..parts).map(|part| {
+            let at_s = clear_s - PART_S * f64::from(part);
+            self.season.at(at_s, interval_s).of(recurrence)
+        });
+        added.sum::<f64>() / f64::from(parts)
     }
 
     /// What was learned of the scatter without a season says little of it with one.

@@ -12,8 +12,8 @@
 //! to theirs); FOCuS takes the largest likelihood ratio over all onsets and sizes; the ratio is
 //! held against the threshold; then the baseline learns the sample, unless a change is open. An
 //! open change freezes the baseline at its onset until the signal returns or [`Detector::rebase`]
-//! accepts the new level; only a season that is not believed yet goes on learning, as the change
-//! may be one.
+//! accepts the new level; only the day or the week that is not believed yet goes on learning, as
+//! the change may be one.
 //!
 //! A ramp is found as a shift, the best level fit to it; the samples after the alarm tell which it
 //! is (`ramp`).

@@ -26,6 +26,9 @@ const BELIEF_LOG_ODDS: f64 = 3.0;
 /// Evidence stops to count at this rate a period: half of it after a period and a half.
 const FORGETTING_A_PERIOD: f64 = 0.6;
 
+/// An event counts up to so many times what the period before had at its time.
+const GROWTH: f64 = 2.0;
+
 /// Harmonics that are kept, as a share of the parts: a wave of less than four parts is no shape.
 const HARMONICS_SHARE: usize = 4;
 
@@ -112,7 +115,7 @@ impl Profile {
 
     /// What is believed of this time, between the middles of two parts in a straight line.
     pub fn at(&self, shape: Shape, at_s: f64) -> f64 {
-        if !self.believed {
+        if !self.believed || self.curve.len() != shape.parts {
             return 0.0;
         }
         let position = at_s / shape.part_s as f64 - 0.5;
@@ -121,6 +124,19 @@ impl Profile {
         let next = if index + 1 == shape.parts { 0 } else { index + 1 };
         let (from, to) = (self.curve.get(index), self.curve.get(next));
         from + (position - before) * (to - from)
+    }
+
+    /// A value that may be of an event, as far as it teaches: it counts up to `reach` beyond what
+    /// twice the same part of the period before was from the mean. What recurs is learned in full
+    /// from its second time on, and what does not recur bends nothing for long. All of the first
+    /// period counts: what recurs of it nobody can tell.
+    pub fn teachable(&self, shape: Shape, at_s: i64, value: f64, reach: f64) -> f64 {
+        if self.periods == 0 {
+            return value;
+        }
+        let index = at_s.div_euclid(shape.part_s).rem_euclid(shape.parts as i64) as usize;
+        let most = GROWTH * self.latest.get(index).abs() + reach;
+        self.origin + (value - self.origin).clamp(-most, most)
     }
 
     /// Whether the profile is believed.
@@ -211,6 +227,12 @@ impl Profile {
         let count = shape.parts / HARMONICS_SHARE;
         if self.harmonics.is_empty() {
             self.harmonics = vec![Harmonic::default(); count].into();
+        }
+        if self.log_odds < -BELIEF_LOG_ODDS {
+            // What was learned misleads: it is begun anew from this period, and so is the evidence.
+            self.harmonics.fill(Harmonic::default());
+            (self.periods, self.foreseen) = (0, 0);
+            (self.variance, self.log_odds) = (0.0, 0.0);
         }
         self.periods = self.periods.saturating_add(1);
         let memory = f64::from(self.periods).min(shape.memory_periods);
@@ -347,6 +369,28 @@ mod tests {
             amplitude * day.sin() + normal(random)
         });
         assert!(!ended.is_believed());
+    }
+
+    #[test]
+    fn a_profile_of_other_parts_is_begun_anew() {
+        let mut profile = learned(3, |day, random| 2.0 * day.sin() + normal(random));
+        let finer = Shape { parts: 48, part_s: 1_800, lag: 6, ..SHAPE };
+        assert!(profile.is_believed());
+        assert_eq!(profile.at(finer, 3.0 * 86_400.0), 0.0);
+        profile.observe(finer, 3 * 86_400, 0.0, 1.0);
+        assert!(!profile.is_believed());
+    }
+
+    #[test]
+    fn an_event_teaches_twice_what_was_there_before_and_its_reach() {
+        let profile = learned(2, |day, _| if day < TAU { 0.0 } else { 5.0 * day.sin() });
+        let at_s = |hour: i64| 2 * 86_400 + 3_600 * hour;
+        // At six it was 5, at noon nothing to speak of.
+        let taught = |hour: i64, value: f64| profile.teachable(SHAPE, at_s(hour), value, 3.0);
+        assert!((taught(6, 100.0) - 13.0).abs() < 0.3, "{}", taught(6, 100.0));
+        assert!((taught(12, -100.0) + 3.0).abs() < 1.6, "{}", taught(12, -100.0));
+        assert_eq!(taught(6, 7.0), 7.0);
+        assert_eq!(Profile::default().teachable(SHAPE, at_s(6), 100.0, 3.0), 100.0);
     }
 
     #[test]

@@ -11,8 +11,9 @@ const DAY: Shape = Shape { parts: 96, part_s: 900, lag: 12, memory_periods: 21.0
 /// Hours, for samples further apart than a quarter of one.
 const DAY_IN_HOURS: Shape = Shape { parts: 24, part_s: 3_600, lag: 3, memory_periods: 21.0 };
 
-/// Three hours: what a day's profile leaves of a week changes slowly.
-const WEEK: Shape = Shape { parts: 56, part_s: 10_800, lag: 8, memory_periods: 8.0 };
+/// Hours: where a weekend begins, and how much less a day swings at weekends, is known to one. Two
+/// hours leave a twentieth of such a swing between their middles, which alarms.
+const WEEK: Shape = Shape { parts: 168, part_s: 3_600, lag: 24, memory_periods: 8.0 };
 
 /// The variance of the logarithm of a normal value's size: π²/8.
 const LOG_SIZE_VARIANCE: f64 = 1.233_7;
@@ -34,10 +35,27 @@ pub struct Times {
 }
 
 impl Times {
+    /// What one of them adds.
+    pub fn of(self, recurrence: Recurrence) -> f64 {
+        match recurrence {
+            Recurrence::Day => self.day,
+            Recurrence::Week => self.week,
+        }
+    }
+
     /// Both together.
     pub fn sum(self) -> f64 {
         self.day + self.week
     }
+}
+
+/// What a profile is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recurrence {
+    /// The time of day.
+    Day,
+    /// The time of week.
+    Week,
 }
 
 /// What became of a sample that a season took.
@@ -100,11 +118,52 @@ impl Season {
         let mut level = None;
         if self.day.is_believed() != believed.0 {
             level = Some(self.day.period_mean());
+            if self.day.is_believed() {
+                self.day_is_known();
+            }
         }
         if self.week.is_believed() != believed.1 {
             level = Some(self.week.period_mean());
         }
         Progress { part_ended, level }
+    }
+
+    /// Takes a sample of a change, which teaches what is not believed yet: nothing tells a change
+    /// from a time of day, or of week, until then. What is believed learns nothing of it. Gives
+    /// back what is believed now.
+    pub fn observe_change(
+        &mut self,
+        at_s: f64,
+        interval_s: f64,
+        times: Times,
+        value: f64,
+        (noise, reach): (f64, f64),
+    ) -> Option<Recurrence> {
+        let shape = day_shape(interval_s)?;
+        let whole_s = at_s as i64;
+        if !self.day.is_believed() {
+            self.day.observe(shape, whole_s, value - times.week, noise);
+            if self.day.is_believed() {
+                self.day_is_known();
+                return Some(Recurrence::Day);
+            }
+        }
+        if !self.week.is_believed() {
+            let value = self.week.teachable(WEEK, whole_s, value - times.day, reach);
+            self.week.observe(WEEK, whole_s, value, noise);
+            if self.week.is_believed() {
+                return Some(Recurrence::Week);
+            }
+        }
+        None
+    }
+
+    /// What was learned of a week without its days is a week of days, which are taken out from here
+    /// on: unless it is believed as it is, it begins anew.
+    fn day_is_known(&mut self) {
+        if !self.week.is_believed() {
+            self.week = Profile::default();
+        }
     }
 
     /// Whether a day or a week is believed.

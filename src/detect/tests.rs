@@ -13,6 +13,7 @@ use super::{
 
 mod counts;
 mod state;
+mod weeks;
 
 const INTERVAL_S: i64 = 15;
 
