@@ -114,8 +114,11 @@ impl Maximum {
 pub struct History {
     /// Of finished blocks, oldest first.
     maxima: Vec<Maximum>,
-    /// Samples of a block.
+    /// Samples of a block that no alarm ends.
     block_samples: u64,
+    /// Samples of all finished blocks. States from before this was kept have full blocks only.
+    #[serde(default)]
+    covered_samples: Option<u64>,
     /// Samples in the unfinished block, and their maximum.
     pending_samples: u64,
     pending_maximum: i32,
@@ -126,6 +129,7 @@ impl Default for History {
         History {
             maxima: Vec::new(),
             block_samples: BLOCK_SAMPLES,
+            covered_samples: Some(0),
             pending_samples: 0,
             pending_maximum: 0,
         }
@@ -151,6 +155,8 @@ impl History {
         if self.maxima.len() == self.maxima.capacity() {
             self.maxima.reserve_exact(BLOCKS_MORE);
         }
+        let covered = self.covered_samples() + self.pending_samples;
+        self.covered_samples = Some(covered);
         self.maxima.push(Maximum::new(self.pending_maximum, censored));
         self.pending_samples = 0;
         self.pending_maximum = 0;
@@ -158,8 +164,15 @@ impl History {
             let pairs = self.maxima.chunks(2);
             let larger = pairs.filter_map(|pair| pair.iter().copied().max_by_key(|one| one.rank()));
             self.maxima = larger.collect();
-            self.block_samples *= 2;
+            // Blocks that alarms cut short are no longer than before, in pairs.
+            if covered > self.block_samples * self.maxima.len() as u64 {
+                self.block_samples *= 2;
+            }
         }
+    }
+
+    fn covered_samples(&self) -> u64 {
+        self.covered_samples.unwrap_or(self.block_samples * self.maxima.len() as u64)
     }
 
     /// Ends the unfinished block with an alarm at this threshold. How far the statistic would have
@@ -194,29 +207,40 @@ impl History {
     /// inverse-gamma prior around the theoretical 1, censored ones count for how far they came only
     /// (the maximum-likelihood estimate under censoring), and the threshold is a quantile of the
     /// *predictive* distribution `P(excess > x) = (1 + x / (k β))^−k`. Its tail is the heavier the
-    /// fewer excesses k there are: that prices a short history. `None` while there is too little of
-    /// it.
+    /// fewer excesses k there are: that prices a short history. Where the budget asks for less than
+    /// the quartile it is the empirical quantile, or, as long as alarms hide that, at least the
+    /// quantile of all maxima's excesses over the least. `None` while there is too little history.
     pub fn threshold(&self, per_sample: f64) -> Option<f64> {
         if self.maxima.len() < BLOCKS_MIN {
             return None;
         }
-        let block_chance = -(-bounded(per_sample) * self.block_samples as f64).exp_m1();
+        let block_samples = self.covered_samples() as f64 / self.maxima.len() as f64;
+        let block_chance = -(-bounded(per_sample) * block_samples).exp_m1();
         let mut sorted = self.maxima.clone();
         sorted.sort_unstable_by_key(|maximum| maximum.rank());
-        if block_chance >= TAIL_SHARE {
-            // Within the data: no tail needed.
-            let index = ((1.0 - block_chance) * sorted.len() as f64) as usize;
-            return sorted.get(index.min(sorted.len() - 1)).map(|maximum| maximum.value());
+        if block_chance < TAIL_SHARE {
+            return Some(predicted(&sorted, TAIL_SHARE, block_chance));
         }
-        let tail_from = sorted.len() - (TAIL_SHARE * sorted.len() as f64) as usize;
-        let over = sorted[tail_from - 1].value();
-        let tail = &sorted[tail_from..];
-        let excesses = tail.iter().map(|maximum| maximum.value() - over);
-        let finished = tail.iter().filter(|maximum| !maximum.is_censored()).count();
-        let count = finished as f64 + PRIOR_EXCESSES;
-        let sum = excesses.sum::<f64>() + PRIOR_EXCESSES;
-        Some(over + sum * ((TAIL_SHARE / block_chance).powf(1.0 / count) - 1.0))
+        // Within the data: no tail needed, unless alarms censored what lies there.
+        let index = ((1.0 - block_chance) * sorted.len() as f64) as usize;
+        let beyond = &sorted[index.min(sorted.len() - 1)..];
+        let seen = beyond.first()?.value();
+        let is_censored = beyond.iter().any(|maximum| maximum.is_censored());
+        Some(if is_censored { seen.max(predicted(&sorted, 1.0, block_chance)) } else { seen })
     }
+}
+
+/// The quantile of the predictive distribution that a maximum exceeds with this chance, from the
+/// excesses of the given share of the maxima, which are sorted.
+fn predicted(sorted: &[Maximum], share: f64, chance: f64) -> f64 {
+    let tail_from = (sorted.len() - (share * sorted.len() as f64) as usize).max(1);
+    let over = sorted[tail_from - 1].value();
+    let tail = &sorted[tail_from..];
+    let excesses = tail.iter().map(|maximum| maximum.value() - over);
+    let finished = tail.iter().filter(|maximum| !maximum.is_censored()).count();
+    let count = finished as f64 + PRIOR_EXCESSES;
+    let sum = excesses.sum::<f64>() + PRIOR_EXCESSES;
+    over + sum * ((share / chance).powf(1.0 / count) - 1.0)
 }
 
 #[cfg(test)]
@@ -299,6 +323,57 @@ mod tests {
         assert!(quiet < once && once < quiet + 6.0, "{quiet} {once}");
         (0..10).for_each(|_| alarming.alarm(once));
         assert!(alarming.threshold(1e-6).expect("enough blocks") > once + 5.0);
+    }
+
+    #[test]
+    fn alarms_count_however_long_history_is() {
+        let mut random = ChaCha8Rng::seed_from_u64(11);
+        let mut exponential = || -(1.0 - rand::RngExt::random::<f64>(&mut random)).ln();
+        // Ten a month of samples a minute, after four quiet months; then four alarms a day, each of
+        // which ends at the threshold however high that is.
+        let per_sample = 10.0 / 43_200.0;
+        let mut history = History::default();
+        (0..120 * 1_440).for_each(|_| {
+            history.observe(0.6 * exponential());
+        });
+        let quiet = history.limit(per_sample).threshold;
+        for _ in 0..60 {
+            for _ in 0..4 {
+                (0..360).for_each(|_| {
+                    history.observe(0.6 * exponential());
+                });
+                history.alarm(history.limit(per_sample).threshold);
+            }
+        }
+        let alarmed = history.limit(per_sample).threshold;
+        assert!(alarmed > 1.5 * quiet, "{alarmed}, {quiet} when quiet");
+    }
+
+    #[test]
+    fn blocks_that_alarms_cut_short_are_not_counted_as_full() {
+        let mut history = History::default();
+        for _ in 0..1_000 {
+            (0..8).for_each(|_| {
+                history.observe(1.0);
+            });
+            history.alarm(5.0);
+        }
+        assert_eq!(history.covered_samples(), 8_000);
+        assert!(history.block_samples <= 2 * 8_000 / (BLOCKS_MAX as u64 / 2), "{history:?}");
+        assert!(history.blocks() < BLOCKS_MAX);
+    }
+
+    #[test]
+    fn history_from_before_samples_were_counted_has_full_blocks() {
+        let counted = history(40, 1.0);
+        let mut stored = serde_json::to_value(&counted).expect("serialises");
+        stored.as_object_mut().expect("an object").remove("covered_samples");
+        let mut older: History = serde_json::from_value(stored).expect("restores");
+        assert_eq!(older.threshold(1e-6), counted.threshold(1e-6));
+        (0..BLOCK_SAMPLES).for_each(|_| {
+            older.observe(1.0);
+        });
+        assert_eq!(older.covered_samples(), 41 * BLOCK_SAMPLES);
     }
 
     #[test]
