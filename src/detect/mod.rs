@@ -49,7 +49,7 @@ mod tests;
 
 use baseline::{Baseline, Expectation, Observed, WARM_UP_SAMPLES};
 use family::Law;
-use focus::{Best, Focus};
+use focus::{Best, Focus, Onset};
 use open::Open;
 use ramp::Shape;
 use threshold::{History, Limit};
@@ -126,6 +126,8 @@ struct Alarm {
     change: Change,
     /// The level before it, as it was expected at the onset.
     level: f64,
+    /// How far from that the signal is now.
+    away: f64,
     shape: Shape,
 }
 
@@ -222,7 +224,7 @@ impl Detector {
         verdict.anomaly = anomaly(score, threshold);
         let significant = threshold < score;
         let alarm = significant.then(|| self.alarm(settings, signal, expected, at, direction));
-        let Some(Alarm { change, level, shape }) = alarm.flatten() else {
+        let Some(Alarm { change, level, away, shape }) = alarm.flatten() else {
             let suspicious = threshold * SUSPICIOUS_SHARE < score;
             let follow = significant || !suspicious || !self.is_settled();
             let relearned = self.baseline.learn(expected, observed, settings.interval_s, follow);
@@ -247,7 +249,7 @@ impl Detector {
         // What was learned since the onset is unlearned.
         self.baseline.unlearn(change.onset, settings.interval_s, level);
         self.baseline.pass(at, settings.interval_s, observed.value);
-        self.raise(change, shape, verdict);
+        self.raise(change, away, shape, verdict);
     }
 
     /// A sample while a change is open: has it returned, or turned into its opposite?
@@ -294,12 +296,12 @@ impl Detector {
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);
         if wanted
             && distance > ordinary.band
-            && let Some(Alarm { change, shape, .. }) =
+            && let Some(Alarm { change, away, shape, .. }) =
                 self.alarm(settings, &open.change.signal, expected, at, opposite)
         {
             verdict.score = change.score;
             verdict.anomaly = anomaly(change.score, change.threshold);
-            self.raise(Change { before: open.change.before, ..change }, shape, verdict);
+            self.raise(Change { before: open.change.before, ..change }, away, shape, verdict);
             return;
         }
         self.open = Some(open);
@@ -328,18 +330,10 @@ impl Detector {
         let threshold = self.threshold(direction);
         let best = self.best(direction, expected);
         let onset = best.onset.filter(|_| best.score > threshold)?;
-        let since: Vec<f64> = self.since(Some(onset.at)).map(|sample| sample.value).collect();
-        let latest = mean(&since)?;
-        // The latest alone would overstate a small change that took long to be seen.
-        let after = match self.baseline.shift(best.samples, best.size, expected.fall_in(direction))
-        {
-            Some(shift) if best.samples > RECENT_SAMPLES as f64 => {
-                onset.level + shift * sign(direction)
-            }
-            _ => latest,
-        };
-        let size = (after - onset.level).abs();
-        if settings.least_change(onset.level).is_some_and(|least| size < least) {
+        let shift = self.baseline.shift(best.samples, best.size, expected.fall_in(direction));
+        let (before, after) = self.before_and_after(onset, shift, best.samples, direction)?;
+        let size = (after - before).abs();
+        if settings.least_change(before).is_some_and(|least| size < least) {
             return None;
         }
         let (onset_low, onset_high) =
@@ -352,7 +346,7 @@ impl Detector {
             onset_low,
             onset_high: onset_high.min(at),
             direction,
-            before: onset.level,
+            before,
             after,
             score: best.score,
             threshold,
@@ -365,7 +359,36 @@ impl Detector {
             None => self.baseline.move_chance(),
         };
         let shape = Shape::new(best.samples, best.size, move_chance);
-        Some(Alarm { level: learned.unwrap_or(onset.level), change, shape })
+        let away = change.after - onset.level;
+        Some(Alarm { level: learned.unwrap_or(onset.level), away, change, shape })
+    }
+
+    /// What was expected of the samples since an onset, and what they are, both in the mean and at
+    /// the onset's time of day and week. Expected is what is left of the deviation before, which is
+    /// no part of the change: of a signal that is far above its level a step down may stay above.
+    fn before_and_after(
+        &self,
+        onset: &Onset,
+        shift: Option<f64>,
+        samples: f64,
+        direction: Direction,
+    ) -> Option<(f64, f64)> {
+        let first = self.recent.iter().position(|sample| onset.at <= sample.at)?;
+        let season = self.recent[first].season;
+        let at_onset = |sample: &Recent| sample.value - sample.season + season;
+        let since: Vec<f64> = self.recent.range(first..).map(at_onset).collect();
+        let earlier =
+            first.checked_sub(1).map_or(0.0, |last| at_onset(&self.recent[last]) - onset.level);
+        let before = onset.level + self.baseline.carried(earlier, since.len() as f64);
+        let after = mean(&since)?;
+        let agrees = (after - before) * sign(direction) > 0.0;
+        match shift {
+            // The latest alone would overstate a small change that took long to be seen.
+            Some(shift) if samples > RECENT_SAMPLES as f64 || !agrees => {
+                Some((onset.level, onset.level + shift * sign(direction)))
+            }
+            _ => Some((before, after)),
+        }
     }
 
     /// The season or the scatter is known only now: what was extreme without it says nothing any
@@ -381,14 +404,14 @@ impl Detector {
         self.baseline.is_settled()
     }
 
-    fn raise(&mut self, change: Change, shape: Shape, verdict: &mut Verdict) {
+    fn raise(&mut self, change: Change, away: f64, shape: Shape, verdict: &mut Verdict) {
         if self.is_settled() {
             self.history.alarm(change.threshold);
             self.limit = None;
         }
         self.restart_test();
         verdict.change = Some(Box::new(change.clone()));
-        self.open = Some(Box::new(Open::new(change, shape)));
+        self.open = Some(Box::new(Open::new(change, away, shape)));
     }
 
     /// The statistics of the directions that matter, upwards and downwards. Where both follow one

@@ -56,11 +56,18 @@ impl Mean {
 }
 
 impl Open {
-    /// A change that was raised at this sample.
-    pub fn new(change: Change, shape: Shape) -> Open {
-        let last = change.after - change.before;
-        let shift = Mean { samples: shape.samples(), mean: last };
-        Open { change, samples: 0, return_log_odds: 0.0, last, shift, held: Mean::default(), shape }
+    /// A change that was raised at this sample, so far away from the old level.
+    pub fn new(change: Change, away: f64, shape: Shape) -> Open {
+        let shift = Mean { samples: shape.samples(), mean: away };
+        Open {
+            change,
+            samples: 0,
+            return_log_odds: 0.0,
+            last: away,
+            shift,
+            held: Mean::default(),
+            shape,
+        }
     }
 
     /// Takes the innovation of one more sample, positive in the change's direction. `true` when it

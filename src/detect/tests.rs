@@ -248,6 +248,28 @@ fn leaps_one_way_and_slides_the_other_are_no_change() {
 }
 
 #[test]
+fn a_changes_levels_say_which_way_it_went() {
+    let mut changes = 0;
+    for seed in 0..20 {
+        let mut next = noise("normal", 400 + seed);
+        let mut bench = Bench::new(settings(200.0));
+        let mut carried = 0.0;
+        for sample in 0..6_000 {
+            // Far from its level for long, on a day that swings.
+            carried = 0.98 * carried + next();
+            let day = std::f64::consts::TAU * f64::from(sample) / 5_760.0;
+            let Some(change) = bench.step(carried + 20.0 * day.sin()).change else { continue };
+            let rose = change.direction == Direction::Up;
+            assert_eq!(change.after > change.before, rose, "{change:?}, seed {seed}");
+            changes += 1;
+            bench.detector.rebase();
+        }
+    }
+    println!("{changes} changes, 20 seeds from 400");
+    assert!(changes > 100);
+}
+
+#[test]
 fn slow_ramp_is_seen() {
     let mut next = noise("normal", 5);
     let mut bench = Bench::new(settings(5_000.0));

@@ -2,7 +2,7 @@
 //! mean of what the test adds up. How they are learned, and how much of each is believed and
 //! removed. Which samples are learned, and when the removal is renewed, is the baseline's.
 
-use super::{Baseline, NOISE_MEMORY, SCALE_MIN};
+use super::{Baseline, NOISE_MEMORY, SCALE_MIN, STILL_SHARE};
 
 /// The strongest autocorrelation that is removed. Beyond it a signal is a random walk, of which
 /// only what a sample adds says anything: one that keeps 2 % of its distance from a level each time
@@ -73,6 +73,16 @@ impl Baseline {
         let error = ((1.0 - unbiased * unbiased) / count).sqrt();
         let chance = believed(unbiased / error, count);
         (chance * (unbiased + error)).clamp(0.0, PERSISTENCE_MAX)
+    }
+
+    /// What a deviation still counts for in the mean of so many samples after it: none of a signal
+    /// that stands still.
+    pub(in crate::detect) fn carried(&self, deviation: f64, samples: f64) -> f64 {
+        if self.still > STILL_SHARE {
+            return 0.0;
+        }
+        let left = self.persistence * (1.0 - self.persistence.powf(samples));
+        deviation * left / ((1.0 - self.persistence) * samples)
     }
 
     /// The skewness: none unless it is believed.
