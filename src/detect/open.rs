@@ -11,7 +11,8 @@ use crate::{
 
 /// A change has returned when its absence explains the latest samples better by this
 /// log-likelihood. A lasting change thus seems to return about once in e^10 = 22,000 samples (four
-/// days at 15 s).
+/// days at 15 s). It is chosen, and follows from no budget: a larger one notices the end of a small
+/// change later.
 const RETURN_LOG_ODDS: f64 = 10.0;
 
 /// Deviations beyond this many standard deviations count as this many: their squares stay finite.

@@ -563,7 +563,7 @@ proptest! {
     }
 
     #[test]
-    fn scale_and_shift_do_not_matter(
+    fn scale_does_not_matter(
         seed in 0..1_000u64,
         scale_exponent in -8..8i32,
     ) {

@@ -103,9 +103,9 @@ impl Baseline {
     /// slides down in between, what is left does not average to nothing, and its sum, which is what
     /// the test looks at, would drift for ever.
     ///
-    /// Pooled towards nothing by the non-negative garrote at the universal threshold, as a season's
-    /// harmonics are: noise alone leaves nothing, and a small shift that is not seen yet is not
-    /// taken for what the signal is like.
+    /// Pooled towards nothing by the non-negative garrote, below √(ln n) standard errors (half the
+    /// square of the universal threshold that a season's harmonics have): noise alone seldom leaves
+    /// anything, and a small shift that is not seen yet is not taken for what the signal is like.
     pub(super) fn estimate_center(&self) -> f64 {
         let count = self.noise_samples.min(f64::from(NOISE_MEMORY));
         let variance = (self.mean_square / count).max(SCALE_MIN);
