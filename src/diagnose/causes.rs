@@ -508,6 +508,66 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
     }
 }
 
+/// What is known of a source that repeats itself and does not say that it is behind.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingFacts<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// The first repeat.
+    pub onset: Time,
+    /// The present.
+    pub now: Time,
+    /// The sample that it repeats.
+    pub since: Time,
+    /// Repeats that its history makes too improbable, in a row.
+    pub repeats: u32,
+    /// Changes of its signals that have not been confirmed: they came with the repeated row.
+    pub moved: &'a [&'a Change],
+}
+
+/// The record of a source that stands still: it is stuck, or what it measures is.
+pub fn standing_still(facts: StandingFacts<'_>) -> CauseRecord {
+    let source = quoted(facts.source, 60);
+    let moves = facts.moved.iter().take(NAMES_MAX).map(|change| {
+        let signal = quoted(&change.signal, 80);
+        format!("{signal} from {} to {}", level(change.before), level(change.after))
+    });
+    let moves = listed(moves.collect(), facts.moved.len());
+    let news = if facts.moved.is_empty() {
+        String::new()
+    } else {
+        format!(" Its last new values moved {moves}, and nothing has come that would confirm it.")
+    };
+    let summary = format!(
+        "Source {source} has given the same values {} since {} UTC, which was not to be \
+         expected of it: it is stuck, or everything that it measures stands still.{news}",
+        counted(u64::from(facts.repeats), "more time", "more times"),
+        hms(facts.since),
+    );
+    let next_steps = vec![
+        format!("Look at what {source} reads: an exporter, a cache or a replica may be stuck."),
+        "If its values are true: reject this incident and they are judged as they are, or accept it \
+         and they are the new normal."
+            .to_owned(),
+    ];
+    let meaning = "Its rows are left out meanwhile: a stuck source shows nothing of the present.";
+    CauseRecord {
+        cause: Cause::SamplingLost,
+        severity: Severity::Warning,
+        scope: Scope::Platform,
+        onset: facts.onset,
+        detected_at: facts.now,
+        superseded_at: None,
+        title: format!("Source {source} stands still: every sample repeats the one before it"),
+        description: format!("{meaning}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
+        evidence: vec![Evidence { kind: "source".to_owned(), text: summary.clone() }],
+        summary,
+        probability: 1.0,
+        blast_radius: BlastRadius::default(),
+        next_steps,
+    }
+}
+
 /// What is known of signals that are gone while their source answers.
 #[derive(Clone, Copy, Debug)]
 pub struct GoneFacts<'a> {
@@ -526,19 +586,23 @@ pub struct GoneFacts<'a> {
 /// Names that one sentence lists.
 const NAMES_MAX: usize = 5;
 
+/// `a, b and 3 more`: the first of `all` things, in words.
+fn listed(mut words: Vec<String>, all: usize) -> String {
+    let more = all.saturating_sub(words.len());
+    if more > 0 {
+        words.push(format!("{} more", count(more as i64)));
+    }
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 /// The record of signals that are gone.
 pub fn signal_lost(facts: GoneFacts<'_>) -> CauseRecord {
     let source = quoted(facts.source, 60);
-    let mut names: Vec<String> =
-        facts.signals.iter().take(NAMES_MAX).map(|signal| quoted(signal, 80)).collect();
-    let more = facts.signals.len().saturating_sub(NAMES_MAX);
-    if more > 0 {
-        names.push(format!("{} more", count(more as i64)));
-    }
-    let names = match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => names.concat(),
-    };
+    let names = facts.signals.iter().take(NAMES_MAX).map(|signal| quoted(signal, 80));
+    let names = listed(names.collect(), facts.signals.len());
     let have = if facts.signals.len() == 1 { "has" } else { "have" };
     let summary = format!(
         "Source {source} answers, but {names} {have} been missing from its last {} samples, since \

@@ -122,6 +122,7 @@ impl Pipeline {
         }
         (source.behind, source.latest_at, source.first_missed) = (0, None, None);
         source.repeats.run = 0;
+        source.standing.interrupted();
         if source.is_fleet {
             (self.state.fleet, self.state.snapshot) = (None, None);
             self.state.flows.values_mut().for_each(FlowHistory::clear_recent);

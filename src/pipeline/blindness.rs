@@ -1,12 +1,14 @@
-//! Sources without samples: the daemon's own blindness, told apart from anything the fleet does.
+//! Sources without samples, or with the same one again and again: the daemon's own blindness, told
+//! apart from anything the fleet does.
 
 use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnose::causes::{LostFacts, sampling_lost},
+    diagnose::causes::{LostFacts, StandingFacts, sampling_lost, standing_still},
     incident::{Cause, Severity},
     observation::Failure,
-    pipeline::{Pipeline, Subject},
+    pipeline::{Pipeline, Subject, arrival::Repeats},
     series::{Time, seconds},
 };
 
@@ -16,6 +18,56 @@ const WARNING_SAMPLES: u32 = 3;
 const CRITICAL_S: f64 = 300.0;
 /// … and this many intervals.
 const CRITICAL_INTERVALS: f64 = 10.0;
+/// A source that has stood still before is told of when it stands for longer, by this factor …
+const STANDING_FACTOR: f64 = 1.25;
+/// … and after a week in any case: what repeats itself at all repeats itself weekly.
+const STANDING_MAX_S: f64 = 7.0 * 86_400.0;
+
+/// How a source stands still that does not say that it is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Standing {
+    /// The row that it repeats.
+    since: Option<Time>,
+    /// Its repeats that were held to be stale.
+    rows: u32,
+    /// The two longest times that it stood and went on, in seconds. What happened twice is
+    /// ordinary; what happened once may have been a fault.
+    longest_s: [f64; 2],
+}
+
+impl Standing {
+    /// The row of `latest` came again.
+    fn repeated(&mut self, latest: Time) {
+        self.since.get_or_insert(latest);
+        self.rows = self.rows.saturating_add(1);
+    }
+
+    /// It goes on; `latest` was its last sample before.
+    fn ended(&mut self, latest: Option<Time>) {
+        if let Some((since, latest)) = self.since.zip(latest) {
+            let stood_s = (latest - since).as_seconds_f64();
+            let [longest, second] = self.longest_s;
+            self.longest_s =
+                if stood_s > longest { [stood_s, longest] } else { [longest, second.max(stood_s)] };
+        }
+        self.interrupted();
+    }
+
+    /// What comes next cannot be compared with what was.
+    pub(super) fn interrupted(&mut self) {
+        (self.since, self.rows) = (None, 0);
+    }
+
+    /// Since when it stands, if that is longer than blindness may last and than it ever stood twice
+    /// before.
+    fn is_blind(&self, at: Time, limit: TimeDelta) -> Option<Time> {
+        let ordinary_s = (self.longest_s[1] * STANDING_FACTOR).min(STANDING_MAX_S);
+        self.since.filter(|since| {
+            let stood = at - *since;
+            self.rows >= WARNING_SAMPLES && stood >= limit && stood.as_seconds_f64() > ordinary_s
+        })
+    }
+}
 
 impl Pipeline {
     /// A source gave no sample.
@@ -64,7 +116,7 @@ impl Pipeline {
     pub(super) fn stand_still(&mut self, name: &str, at: Time, behind_s: Option<f64>) {
         let Some(behind_s) = behind_s.filter(|behind_s| *behind_s > self.settings.interval_s)
         else {
-            self.found(name, at);
+            self.repeat_itself(name, at);
             return;
         };
         let limit = self.blind_max();
@@ -94,6 +146,60 @@ impl Pipeline {
         self.open(record, vec![(Cause::SamplingLost, 1.0)], subject);
     }
 
+    /// A source that does not say that it is behind gave the same row again, which its history
+    /// makes too improbable. Either it is stuck, or everything that it measures stands where it is:
+    /// nothing tells these apart, and both are told as what they are once that has lasted, with
+    /// what its last news would be. A change whose row is repeated is thus never confirmed, and
+    /// never lost.
+    fn repeat_itself(&mut self, name: &str, at: Time) {
+        let limit = self.blind_max();
+        let source = self.state.sources.entry(name.to_owned()).or_default();
+        // It answers.
+        (source.missed, source.stale, source.first_missed) = (0, 0, None);
+        source.standing.repeated(source.last_good.unwrap_or(at));
+        source.last_good = Some(at);
+        let standing = source.standing;
+        let open = self.lost_index(name);
+        let Some(since) = standing.is_blind(at, limit) else {
+            if let Some(index) = open {
+                self.resolve(index, at);
+            }
+            return;
+        };
+        if open.is_some() {
+            return;
+        }
+        let own = self.state.signals.values().filter(|watched| watched.source == name);
+        let moved = own.filter_map(|watched| Some(&watched.suspect.as_ref()?.change));
+        let record = standing_still(StandingFacts {
+            source: name,
+            onset: since + seconds(self.settings.interval_s),
+            now: at,
+            since,
+            repeats: standing.rows,
+            moved: &moved.collect::<Vec<_>>(),
+        });
+        let subject = Subject::Source(name.to_owned());
+        self.open(record, vec![(Cause::SamplingLost, 1.0)], subject);
+    }
+
+    /// An operator has looked at a source that stands still, and it does: its rows are taken as
+    /// they are from now on. Accepted, its levels are the new normal.
+    pub(super) fn believe_standing(&mut self, name: &str, accepted: bool) {
+        let Some(source) = self.state.sources.get_mut(name) else { return };
+        if source.standing.since.is_none() {
+            return;
+        }
+        source.standing.interrupted();
+        source.repeats = Repeats::default();
+        for watched in self.state.signals.values_mut() {
+            if accepted && watched.source == name && watched.detector.in_change().is_some() {
+                watched.suspect = None;
+                watched.rebase();
+            }
+        }
+    }
+
     /// Blindness that lasts so long is told at once.
     fn blind_max(&self) -> TimeDelta {
         seconds(CRITICAL_S.max(CRITICAL_INTERVALS * self.settings.interval_s))
@@ -113,6 +219,7 @@ impl Pipeline {
         source.missed = 0;
         source.stale = 0;
         source.first_missed = None;
+        source.standing.ended(source.last_good);
         source.last_good = Some(at);
         let open = self.lost_index(name);
         if let Some(index) = open {

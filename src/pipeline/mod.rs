@@ -309,15 +309,20 @@ impl Pipeline {
     fn close(&mut self, index: usize, at: Time) -> Option<Incident> {
         let watch = &self.state.watches[index];
         let id = watch.incident.id.clone();
-        let own = match &watch.subject {
-            Subject::Signal(signal) => Some(signal.clone()),
-            _ => None,
+        let accepted = watch.incident.accepted_at.is_some();
+        let (own, source) = match &watch.subject {
+            Subject::Signal(signal) => (Some(signal.clone()), None),
+            Subject::Source(source) => (None, Some(source.clone())),
+            _ => (None, None),
         };
         let symptoms = watch.incident.symptoms.iter().map(|symptom| symptom.signal.clone());
         for signal in symptoms.chain(own).collect::<BTreeSet<String>>() {
             if let Some(watched) = self.state.signals.get_mut(signal.as_str()) {
                 watched.rebase();
             }
+        }
+        if let Some(source) = source {
+            self.believe_standing(&source, accepted);
         }
         self.resolve(index, at);
         self.touched.remove(&id)

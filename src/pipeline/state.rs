@@ -19,6 +19,7 @@ use crate::{
     pipeline::{
         SignalStatus,
         arrival::Repeats,
+        blindness::Standing,
         budgets::{Judged, Shares, Tally},
         known::Known,
         presence::Presence,
@@ -172,6 +173,9 @@ pub(super) struct SourceState {
     /// Samples in a row that repeated the one before, of a source that said it was behind.
     #[serde(default)]
     pub(super) stale: u32,
+    /// How it stands still when it does not say so.
+    #[serde(default)]
+    pub(super) standing: Standing,
     /// It has delivered fleet signals.
     pub(super) is_fleet: bool,
 }

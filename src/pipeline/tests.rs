@@ -5,6 +5,7 @@ mod deletions;
 mod promises;
 mod repeats;
 mod targets;
+mod standing;
 
 use std::collections::BTreeMap;
 

@@ -12,13 +12,13 @@ const YEAR_S: i64 = 365 * DAY_S;
 
 /// A row: seconds since the start, its values, how far behind its source says that it is.
 #[derive(Clone, Debug)]
-struct Given {
-    second: i64,
-    values: Vec<(&'static str, f64)>,
-    behind_s: Option<f64>,
+pub(super) struct Given {
+    pub(super) second: i64,
+    pub(super) values: Vec<(&'static str, f64)>,
+    pub(super) behind_s: Option<f64>,
 }
 
-fn row(second: i64, values: &[(&'static str, f64)]) -> Given {
+pub(super) fn row(second: i64, values: &[(&'static str, f64)]) -> Given {
     Given { second, values: values.to_vec(), behind_s: None }
 }
 
@@ -29,7 +29,7 @@ fn time(second: i64) -> Time {
     at(0) + TimeDelta::seconds(second)
 }
 
-fn observe(pipeline: &mut Pipeline, given: &Given) -> Step {
+pub(super) fn observe(pipeline: &mut Pipeline, given: &Given) -> Step {
     let values = given.values.iter().map(|(name, value)| ((*name).to_owned(), *value));
     let reading =
         Reading { values: values.collect(), behind_s: given.behind_s, ..Reading::default() };
@@ -228,7 +228,7 @@ fn values_that_cannot_be_are_missing_and_never_zero() {
 }
 
 /// Rows of a source whose gauges move with every row.
-fn lively(rows: i64) -> Vec<Given> {
+pub(super) fn lively(rows: i64) -> Vec<Given> {
     let value = |place: i64, step: i64| 100.0 + (place * step % 17) as f64;
     let rows = (0..rows).map(|place| {
         row(
