@@ -427,8 +427,7 @@ impl FlowHistory {
 
     fn forget_old(&mut self, at: Time, interval_s: f64) {
         let horizon_s = interval_s * WINDOW_SAMPLES_MAX as f64;
-        let horizon = at - seconds(horizon_s);
-        while self.recent.front().is_some_and(|old| old.at <= horizon) {
+        while self.recent.front().is_some_and(|old| at - old.at >= seconds(horizon_s)) {
             self.recent.pop_front();
         }
     }

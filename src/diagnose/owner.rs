@@ -34,8 +34,8 @@ impl ActHistory {
     ///   no record.
     pub fn stands_out(&mut self, at: Time, devices: u64, interval_s: f64) -> bool {
         let rare = self.is_rare(devices, interval_s);
-        let day_ago = at - TimeDelta::seconds(DAY_S as i64);
-        while self.largest.front().is_some_and(|(then, _)| *then <= day_ago) {
+        let day = TimeDelta::seconds(DAY_S as i64);
+        while self.largest.front().is_some_and(|(then, _)| at - *then >= day) {
             self.largest.pop_front();
         }
         let record = self.largest.front().is_none_or(|(_, size)| devices > *size);

@@ -2,9 +2,9 @@
 //! that were set and rows that a lagging source repeats are recognised here and nowhere else; what
 //! is wrong with single values is `intake`'s.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use chrono::TimeDelta;
+use chrono::{Datelike as _, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,6 +13,10 @@ use crate::{
     pipeline::{Irregularity, IrregularityKind, Pipeline, Step},
     series::{Kind, Time, seconds},
 };
+
+/// Years that RFC 3339 can spell. A time of any other is no time of a sample, and near the ends of
+/// what can be represented there is none before or after it.
+const YEARS: RangeInclusive<i32> = 0..=9999;
 
 /// A spacing beyond this many intervals is reported as a gap.
 pub(super) const GAP_INTERVALS: f64 = 2.5;
@@ -74,6 +78,14 @@ impl Pipeline {
     /// Whether an observation is news: later than the latest of its source, and not by so much that
     /// its clock must be wrong.
     pub(super) fn admit(&mut self, observation: &Observation, step: &mut Step) -> bool {
+        if !YEARS.contains(&observation.at.year()) {
+            let message = format!(
+                "{}: the sample of {} lies outside the years 0 to 9999; it is left out",
+                observation.source, observation.at
+            );
+            step.irregularities.push(Irregularity { kind: IrregularityKind::ClockStep, message });
+            return false;
+        }
         self.notice_clock_step(observation, step);
         let source = self.state.sources.entry(observation.source.clone()).or_default();
         let at = observation.at;

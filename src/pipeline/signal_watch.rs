@@ -493,8 +493,9 @@ fn counts_per_interval(signal: &str, interval_s: f64) -> f64 {
 
 fn remember(recent: &mut VecDeque<(Time, f64)>, at: Time, value: f64) {
     recent.push_back((at, value));
-    let horizon = at - TimeDelta::seconds(RECENT_S);
-    while recent.len() > RECENT_MAX || recent.front().is_some_and(|(then, _)| *then < horizon) {
+    // A difference of two times is always one; a time before another may be none.
+    let is_old = |(then, _): &(Time, f64)| at - *then > TimeDelta::seconds(RECENT_S);
+    while recent.len() > RECENT_MAX || recent.front().is_some_and(is_old) {
         recent.pop_front();
     }
 }

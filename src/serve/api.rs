@@ -35,6 +35,9 @@ const INCIDENTS_DEFAULT: u32 = 100;
 /// Incidents that one answer lists at most.
 const INCIDENTS_MAX: u32 = 1_000;
 
+/// A pushed sample that is older was taken by a clock that was never set: Unix time begins here.
+const EARLIEST: Time = Time::UNIX_EPOCH;
+
 /// How far a pushed sample's clock may be ahead of ours.
 const AHEAD_MAX: TimeDelta = TimeDelta::seconds(60);
 
@@ -169,6 +172,12 @@ fn observation(state: &AppState, pushed: Pushed) -> Result<Observation, String> 
     }
     let now = state.clock.now();
     let at = pushed.at.unwrap_or(now);
+    if at < EARLIEST {
+        let at = report::time_text(at);
+        return Err(format!(
+            "`at` is before 1970: {at}; send the time of the sample, or leave it out"
+        ));
+    }
     if at > now + AHEAD_MAX {
         let (at, now) = (report::time_text(at), report::time_text(now));
         return Err(format!("`at` is in the future: {at}, and here it is {now}"));

@@ -161,6 +161,25 @@ fn a_clock_that_was_set_deafens_a_source_in_neither_direction() {
 }
 
 #[test]
+fn a_time_that_cannot_be_is_left_out_from_any_source() {
+    let mut pipeline = Pipeline::new(settings(), State::default());
+    // One that drives another is remembered for as long as its effects may take.
+    let drives = SignalSettings { drives: vec!["other".to_owned()], ..SignalSettings::default() };
+    pipeline.settings.signals.insert("queue".to_owned(), drives);
+    let near = [-62_167_219_201, 253_402_300_800].map(|it| Time::from_timestamp(it, 0).unwrap());
+    for at in near.into_iter().chain([Time::MIN_UTC, Time::MAX_UTC]) {
+        let reading = Reading { values: Values::from([("queue", 1.0)]), ..Reading::default() };
+        let outcome = Outcome::Sampled(Box::new(reading));
+        let step = pipeline.step(&Observation { at, source: "source".to_owned(), outcome });
+        let kinds: Vec<_> = step.irregularities.iter().map(|one| one.kind).collect();
+        assert_eq!((kinds, step.values.is_empty()), (vec![ClockStep], true), "{at}");
+    }
+    for given in series(&[0, 15]) {
+        assert_eq!(observe(&mut pipeline, &given).irregularities, [], "{given:?}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_are_missing_and_never_zero() {
     let infinity = f64::INFINITY;
     let gauge = |values: &[f64]| -> Vec<Given> {
