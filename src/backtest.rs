@@ -165,7 +165,7 @@ pub fn replay(
     if let Some(scores) = scores {
         gathered.changes = scores.take_changes();
     }
-    Ok(gathered.finish(recording, budgets))
+    Ok(gathered.finish(recording, pipeline.standing().tally.watched_s, budgets))
 }
 
 /// The columns of one source.
@@ -262,17 +262,14 @@ impl Gathered {
         }
     }
 
-    fn finish(self, recording: &Recording, budgets: (f64, f64)) -> Outcomes {
+    fn finish(self, recording: &Recording, watched_s: f64, budgets: (f64, f64)) -> Outcomes {
         let incidents: Vec<Incident> = self.incidents.into_values().collect();
         let told = |severity: Severity| {
             let notifications = incidents.iter().flat_map(|incident| &incident.notifications);
             notifications.filter(|notification| notification.severity == severity).count() as u64
         };
         let columns: BTreeSet<&String> = recording.columns.iter().collect();
-        let first = recording.rows().next().map(|row| row.at);
-        let last = recording.rows().last().map(|row| row.at);
-        let span = first.zip(last);
-        let days = span.map_or(0.0, |(first, last)| (last - first).as_seconds_f64() / 86_400.0);
+        let days = watched_s / 86_400.0;
         let (pages, warnings) = (told(Severity::Critical), told(Severity::Warning));
         let summary = Summary {
             samples: recording.rows().len() as u64,
@@ -286,5 +283,33 @@ impl Gathered {
         };
         let (changes, irregularities) = (self.changes, self.irregularities);
         Outcomes { changes, incidents, summary, budgets, irregularities }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The closing figures of a recording of one signal.
+    fn summary(rows: impl IntoIterator<Item = String>) -> Summary {
+        let text = rows.into_iter().fold("time,x\n".to_owned(), |text, row| text + &row + "\n");
+        let recording = Recording::parse(text.as_bytes(), "test").unwrap();
+        let settings = settings(None, interval_s(&recording));
+        replay(settings, None, &recording, None).unwrap().summary
+    }
+
+    #[test]
+    fn a_month_of_the_budgets_is_one_of_watched_time() {
+        // Eight hours a day for a fortnight, once a minute.
+        let day = |day: i64| (0..480).map(move |minute| 1_700_000_000 + 86_400 * day + 60 * minute);
+        let office = (0..14).flat_map(day).map(|second| format!("{second},{}", second % 7));
+        let watched_s = 14.0 * 479.0 * 60.0 + 13.0 * 2.5 * 60.0;
+        let found = summary(office.clone());
+        assert!((found.days - watched_s / 86_400.0).abs() < 1e-9, "{}", found.days);
+        let none_told = poisson_rate(0, found.days / MONTH_DAYS);
+        assert_eq!(found.warnings_per_month.high, none_told.high);
+        // A time that nobody believes is not watched up to.
+        let astray = summary(office.chain(["9999-12-31T23:59:59Z,5".to_owned()]));
+        assert_eq!(astray.days, found.days);
     }
 }

@@ -246,7 +246,8 @@ pub struct Summary {
     pub samples: u64,
     /// Columns.
     pub signals: u64,
-    /// From the first row to the last.
+    /// Time in which something was watched: what lies beyond a gap counts no more here than on
+    /// `/signals`.
     pub days: f64,
     /// Incidents of every severity.
     pub incidents: u64,
