@@ -19,6 +19,17 @@ pub enum ChangeKind {
     Point,
 }
 
+impl ChangeKind {
+    /// Its word in the contract.
+    pub fn label(self) -> &'static str {
+        match self {
+            ChangeKind::Shift => "shift",
+            ChangeKind::Ramp => "ramp",
+            ChangeKind::Point => "point",
+        }
+    }
+}
+
 /// A detected shift of one signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {

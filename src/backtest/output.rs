@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::Outcomes;
 use crate::{
     budget::Rate,
-    diagnose::texts::quoted,
+    diagnose::texts::{counted, quoted},
     report::{self, Summary},
 };
 
@@ -40,13 +40,15 @@ pub(super) fn text(
 ) -> io::Result<()> {
     if with_changes {
         for change in &outcomes.changes {
-            let time = report::time_text(change.onset);
             writeln!(
                 output,
-                "{time}  {} {} -> {} (score {:.1}, threshold {:.1})",
+                "{}  {:5}  {} {} -> {}, detected {} (score {:.1}, threshold {:.1})",
+                report::time_text(change.onset),
+                change.kind.label(),
                 quoted(&change.signal, NAME_CHARS_MAX),
                 change.before,
                 change.after,
+                report::time_text(change.detected_at),
                 change.score,
                 change.threshold
             )?;
@@ -74,8 +76,12 @@ pub(super) fn text(
     let Summary { samples, signals, days, incidents, pages, warnings, .. } = outcomes.summary;
     writeln!(
         output,
-        "{samples} samples of {signals} signals over {days:.2} days: {incidents} incidents, {pages} \
-         pages, {warnings} warnings"
+        "{} of {} in {days:.2} watched days: {}, {}, {}",
+        counted(samples, "sample", "samples"),
+        counted(signals, "signal", "signals"),
+        counted(incidents, "incident", "incidents"),
+        counted(pages, "page", "pages"),
+        counted(warnings, "warning", "warnings"),
     )?;
     let Summary { pages_per_month, warnings_per_month, .. } = outcomes.summary;
     let (pages_budget, warnings_budget) = outcomes.budgets;
@@ -94,4 +100,65 @@ pub(super) fn text(
 fn rate_text(achieved: Rate) -> Option<String> {
     let Rate { rate, low, high } = achieved;
     rate.is_finite().then(|| format!("{rate:.2} (95 % interval {low:.2} to {high:.2})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{
+        budget::poisson_rate,
+        incident::{Change, ChangeKind},
+        series::Direction,
+    };
+
+    #[test]
+    fn people_read_which_kind_a_change_is_and_when_it_was_detected() {
+        let change = |kind, detected_at: &str| Change {
+            signal: "queue".to_owned(),
+            kind,
+            detected_at: detected_at.parse().unwrap(),
+            onset: "2026-01-05T10:00:00Z".parse().unwrap(),
+            onset_low: "2026-01-05T09:59:00Z".parse().unwrap(),
+            onset_high: "2026-01-05T10:00:30Z".parse().unwrap(),
+            direction: Direction::Up,
+            before: 5.0,
+            after: 9.25,
+            score: 12.34,
+            threshold: 8.5,
+        };
+        let rate = poisson_rate(1, 0.5);
+        let outcomes = Outcomes {
+            changes: vec![
+                change(ChangeKind::Shift, "2026-01-05T10:01:00Z"),
+                change(ChangeKind::Ramp, "2026-01-05T10:01:00Z"),
+            ],
+            incidents: Vec::new(),
+            summary: Summary {
+                samples: 86_400,
+                signals: 1,
+                days: 15.0,
+                incidents: 0,
+                pages: 1,
+                warnings: 2,
+                pages_per_month: rate,
+                warnings_per_month: rate,
+            },
+            budgets: (1.0, 10.0),
+            irregularities: BTreeMap::new(),
+        };
+        let mut written = Vec::new();
+        text(&mut written, &outcomes, true).unwrap();
+        expect![[r#"
+            2026-01-05T10:00:00Z  shift  queue 5 -> 9.25, detected 2026-01-05T10:01:00Z (score 12.3, threshold 8.5)
+            2026-01-05T10:00:00Z  ramp   queue 5 -> 9.25, detected 2026-01-05T10:01:00Z (score 12.3, threshold 8.5)
+            86,400 samples of 1 signal in 15.00 watched days: 0 incidents, 1 page, 2 warnings
+            pages a month: 2.00 (95 % interval 0.05 to 11.14); the budget of false ones is 1
+            warnings a month: 2.00 (95 % interval 0.05 to 11.14); the budget of false ones is 10
+        "#]]
+        .assert_eq(&String::from_utf8(written).unwrap());
+    }
 }
