@@ -23,7 +23,7 @@ use scores::{Scores, ScoresFile};
 
 use crate::{
     budget::{MONTH_DAYS, poisson_rate},
-    cli::{BacktestInput, BacktestOptions, OutputFormat},
+    cli::{self, BacktestInput, BacktestOptions, OutputFormat},
     config::Config,
     incident::{Change, Incident, Severity},
     observation::{Failure, FailureReason, Observation, Outcome, Reading},
@@ -100,7 +100,8 @@ pub async fn run_command(
         OutputFormat::Json => output::json(&mut output, &outcomes, options.changes),
         OutputFormat::Text => output::text(&mut output, &outcomes, options.changes),
     };
-    written.and_then(|()| output.flush()).context("cannot write the results")
+    let written = cli::written(written.and_then(|()| output.flush()));
+    written.map(|_| ()).context("cannot write the results")
 }
 
 fn read(path: &Path) -> Result<Recording> {

@@ -2,6 +2,7 @@
 //! values and does nothing; `main` calls what the command names.
 
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -16,6 +17,16 @@ use crate::{
     series::Time,
     serve::since,
 };
+
+/// What became of writing results to standard output: `false` if nobody reads them any more, as
+/// after `| head`. That is no failure.
+pub fn written(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Faster than this and a minute of the story is shorter than a sample takes.
 const DEMO_SPEED_MAX: f64 = 600.0;

@@ -1,6 +1,6 @@
 //! What people see of the command line itself: help texts, and exit codes.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use expect_test::{Expect, ExpectFile, expect, expect_file};
 
@@ -130,4 +130,23 @@ fn a_configuration_that_is_not_there_exits_2() {
         tests: cannot be read: Is a directory (os error 21); see --config
     "#]],
     );
+}
+
+#[test]
+fn results_that_nobody_reads_any_more_are_no_failure() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("recording.csv");
+    let rows = (0..20_000).map(|row| format!("{},{}\n", 1_700_000_000 + 15 * row, row % 7));
+    std::fs::write(&path, "time,queue\n".to_owned() + &rows.collect::<String>()).expect("written");
+    for format in ["text", "json"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.arg("backtest").arg(&path).args(["--format", format]).env_clear();
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        // Long before the end of the recording.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*errors), (Some(0), ""), "{format}");
+    }
 }

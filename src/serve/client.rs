@@ -16,7 +16,7 @@ use url::Url;
 
 use super::words;
 use crate::{
-    cli::{ExportOptions, IncidentsAction, IncidentsOptions},
+    cli::{self, ExportOptions, IncidentsAction, IncidentsOptions},
     config::{Config, Secret},
     http,
     report::{
@@ -42,7 +42,8 @@ pub async fn incidents_command(options: &IncidentsOptions) -> Result<()> {
         Some(IncidentsAction::Accept(which)) => show_text(&api.accept(&which.id).await?),
         Some(IncidentsAction::Reject(which)) => show_text(&api.reject(&which.id).await?),
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write the answer")
+    let result = io::stdout().write_all(text.as_bytes());
+    cli::written(result).map(|_| ()).context("cannot write the answer")
 }
 
 /// `headwater export`.
@@ -171,11 +172,8 @@ pub async fn export_store(store: &Store, since: Time, out: &mut impl Write) -> R
 
 /// False if nobody reads any more, as after `| head`.
 fn write_piece(out: &mut impl Write, piece: &[u8]) -> Result<bool> {
-    match out.write_all(piece).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write the recording"),
-    }
+    let result = out.write_all(piece).and_then(|()| out.flush());
+    cli::written(result).context("cannot write the recording")
 }
 
 /// `headwater incidents list`: one paragraph an incident, newest first.
