@@ -71,7 +71,7 @@ const COLD_SAMPLES: u64 = 500;
 
 /// No budget asks for more than one false alarm in as many samples as a detector needs to know its
 /// signal, however far apart samples are: a recording of years would be all alarms.
-const FALSE_ALARMS_PER_SAMPLE_MAX: f64 = 1.0 / COLD_SAMPLES as f64;
+pub const FALSE_ALARMS_PER_SAMPLE_MAX: f64 = 1.0 / COLD_SAMPLES as f64;
 
 /// While the statistic is above this share of its threshold the level stays: it would follow a
 /// small shift faster than the evidence grows. (The scatter is learned on.)

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    detect::{Detector, Settings as DetectorSettings},
+    detect::{Detector, FALSE_ALARMS_PER_SAMPLE_MAX, Settings as DetectorSettings},
     diagnose::{flows::FlowKind, signatures},
     incident::{Incident, Notification, Severity},
     pipeline::{MONTH_S, Pipeline, arrival::watched_between, known},
@@ -169,7 +169,7 @@ impl Pipeline {
             None if signatures::can_page(signal) => self.pages_a_month_each(),
             None => self.settings.false_warnings_per_month / shares,
         };
-        (a_month / self.samples_a_month()).clamp(1e-12, 0.1)
+        (a_month / self.samples_a_month()).clamp(1e-12, FALSE_ALARMS_PER_SAMPLE_MAX)
     }
 
     /// The detector of a measured signal, with what it was told at its latest sample. `None` for

@@ -73,6 +73,19 @@ fn thresholds_stay_while_signals_come_and_go() {
 }
 
 #[test]
+fn a_signal_is_shown_no_more_budget_than_its_test_takes() {
+    // One sample a day: ten warnings a month would be one in three of them.
+    let mut pipeline =
+        Pipeline::new(Settings { interval_s: 86_400.0, ..settings() }, State::default());
+    for day in 0..3 {
+        feed(&mut pipeline, day * DAY_SAMPLES, &[("a", 1.0)]);
+    }
+    let status = pipeline.signals().swap_remove(0);
+    let granted = 30.0 * crate::detect::FALSE_ALARMS_PER_SAMPLE_MAX;
+    assert!((status.budget_per_month.unwrap() - granted).abs() < 1e-12, "{status:?}");
+}
+
+#[test]
 fn a_budget_of_its_own_takes_the_place_of_the_share() {
     let own = SignalSettings { false_alarms_per_month: Some(0.5), ..SignalSettings::default() };
     let up = SignalSettings { direction: Some(Direction::Up), ..own.clone() };
