@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{baseline::Ordinary, ramp::Shape};
+use super::{POINT_SAMPLES, baseline::Ordinary, ramp::Shape};
 use crate::{
     incident::{Change, ChangeKind},
     series::seconds,
@@ -75,7 +75,9 @@ impl Open {
     /// told that the change is a ramp, whose onset may be as early as the ramp's beginning.
     pub fn is_now_a_ramp(&mut self, innovation: f64, interval_s: f64) -> bool {
         self.shape.observe(innovation);
-        if self.change.kind == ChangeKind::Ramp || !self.shape.is_ramp() {
+        // What may still be a point is told once.
+        let may_be_point = self.samples <= POINT_SAMPLES;
+        if self.change.kind == ChangeKind::Ramp || may_be_point || !self.shape.is_ramp() {
             return false;
         }
         let length = seconds(self.shape.ramp_samples() * interval_s);
@@ -117,5 +119,39 @@ impl Open {
             self.shift.add(std::mem::take(&mut self.held));
         }
         in_band && self.return_log_odds >= RETURN_LOG_ODDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::series::Direction;
+
+    #[test]
+    fn what_may_still_be_a_point_is_not_told_as_a_ramp() {
+        let at = DateTime::UNIX_EPOCH;
+        let change = Change {
+            signal: "signal".to_owned(),
+            kind: ChangeKind::Shift,
+            detected_at: at,
+            onset: at,
+            onset_low: at,
+            onset_high: at,
+            direction: Direction::Up,
+            before: 5.0,
+            after: 6.0,
+            score: 9.0,
+            threshold: 8.0,
+        };
+        // What stood still moves again and again: a ramp at the first sample, by the odds.
+        let mut open = Open::new(change, Shape::new(1.0, 3.0, Some(1e-4)));
+        let still = Ordinary { band: 0.1, scatter: None };
+        let told = [(); 4].map(|()| {
+            assert!(!open.has_returned(&still, 1.0));
+            open.is_now_a_ramp(3.0, 15.0)
+        });
+        assert_eq!(told, [false, false, true, false]);
     }
 }
