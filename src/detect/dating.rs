@@ -9,7 +9,7 @@ use crate::series::{Direction, Time};
 /// Onsets whose log-likelihood is within this of the best are plausible. A change's profile falls
 /// off on each side like a random walk with drift, whose maximum exceeds c with a chance below
 /// e^-c: both sides together stay within 3.7 in 95 % of cases, whatever the size of the change.
-const ONSET_DROP: f64 = 3.7;
+pub(super) const ONSET_DROP: f64 = 3.7;
 
 /// In 95 % of cases the distance of the true onset from the estimated one, in samples, is within
 /// this over the squared size of the change in standard deviations (Bai 1997, "Estimation of a

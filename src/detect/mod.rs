@@ -31,6 +31,7 @@ pub mod baseline;
 mod dating;
 pub mod family;
 pub mod focus;
+pub mod further;
 pub mod level;
 pub mod open;
 pub mod profile;
@@ -291,6 +292,16 @@ impl Detector {
         let opposite = opposite(open.change.direction);
         if open.is_now_a_ramp(innovation, settings.interval_s) {
             verdict.ramp = Some(Box::new(open.change.clone()));
+        }
+        let threshold = self.threshold(open.change.direction);
+        let beyond = distance * sign(open.change.direction);
+        if let Some(onward) = open.goes_on(&ordinary, (at, beyond), threshold) {
+            verdict.score = onward.score;
+            verdict.anomaly = anomaly(onward.score, threshold);
+            let open = open.gone_on(onward, at, threshold);
+            verdict.change = Some(Box::new(open.change.clone()));
+            self.open = Some(Box::new(open));
+            return;
         }
         let distance = distance * sign(opposite);
         let wanted = settings.direction.is_none_or(|direction| direction == opposite);

@@ -1,12 +1,18 @@
-//! A change that has been raised and has not returned: when it does, and whether it is a ramp.
-//! Raises nothing itself.
+//! A change that has been raised and has not returned: when it does, whether it is a ramp, and
+//! whether it goes on. Raises nothing itself.
 
 use serde::{Deserialize, Serialize};
 
-use super::{POINT_SAMPLES, baseline::Ordinary, ramp::Shape};
+use super::{
+    POINT_SAMPLES, RECENT_SAMPLES,
+    baseline::Ordinary,
+    further::{Further, Onward},
+    ramp::Shape,
+    sign,
+};
 use crate::{
     incident::{Change, ChangeKind},
-    series::seconds,
+    series::{Time, seconds},
 };
 
 /// A change has returned when its absence explains the latest samples better by this
@@ -38,6 +44,8 @@ pub struct Open {
     /// Whether it is a ramp.
     #[serde(default)]
     shape: Shape,
+    #[serde(default)]
+    further: Further,
 }
 
 /// A mean of so many samples.
@@ -59,16 +67,46 @@ impl Mean {
 impl Open {
     /// A change that was raised at this sample, so far away from the old level.
     pub fn new(change: Change, away: f64, shape: Shape) -> Open {
+        let last = away;
         let shift = Mean { samples: shape.samples(), mean: away };
-        Open {
-            change,
-            samples: 0,
-            return_log_odds: 0.0,
-            last: away,
-            shift,
-            held: Mean::default(),
-            shape,
-        }
+        let further = Further::new(away.abs(), shape.samples());
+        let (held, return_log_odds) = (Mean::default(), 0.0);
+        Open { change, samples: 0, return_log_odds, last, shift, held, shape, further }
+    }
+
+    /// Takes the distance of one more sample, positive in the change's direction. Tells of a change
+    /// that has gone on to a level so far beyond the one that was told that it is another one.
+    pub fn goes_on(
+        &mut self,
+        ordinary: &Ordinary,
+        (at, distance): (Time, f64),
+        threshold: f64,
+    ) -> Option<Onward> {
+        let size = (self.change.after - self.change.before).abs();
+        let onward = self.further.observe(ordinary, (at, distance), size, threshold);
+        // Until then its own level is not known, and a ramp's growth is its own.
+        onward.filter(|_| self.samples >= RECENT_SAMPLES as u64 && self.is_told())
+    }
+
+    /// The change that it has become: from the same level, to another one.
+    pub fn gone_on(&self, onward: Onward, at: Time, threshold: f64) -> Open {
+        let (onset_low, onset_high) = onward.between;
+        let change = Change {
+            kind: ChangeKind::Shift,
+            detected_at: at,
+            onset: onward.onset,
+            onset_low,
+            onset_high,
+            after: self.change.before + onward.distance * sign(self.change.direction),
+            score: onward.score,
+            threshold,
+            ..self.change.clone()
+        };
+        let shape = match onward.innovation {
+            Some(innovation) => Shape::new(onward.samples, innovation, None),
+            None => self.shape,
+        };
+        Open::new(change, onward.distance * sign(self.change.direction), shape)
     }
 
     /// Takes the innovation of one more sample, positive in the change's direction. `true` when it

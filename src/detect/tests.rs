@@ -12,6 +12,7 @@ use super::{
 };
 
 mod counts;
+mod further;
 mod state;
 mod weeks;
 
@@ -285,7 +286,11 @@ fn slow_ramp_is_seen() {
     let mut told = None;
     for _ in 0..5 * delay {
         level += 0.01;
-        told = told.or(bench.step(next() + level).ramp);
+        told = bench.step(next() + level).ramp;
+        if told.is_some() {
+            // When it has doubled it is told as another change.
+            break;
+        }
     }
     // The same change, told once, and perhaps begun as early as it did.
     let ramp = *told.expect("what follows tells a ramp");

@@ -6,6 +6,7 @@ mod blast_radius;
 mod blindness;
 mod budgets;
 mod fleet_watch;
+mod growth;
 mod intake;
 mod irregularity;
 mod jobs;

@@ -25,7 +25,7 @@ use crate::{
 /// A budget of no warnings at all means one in a hundred years.
 const WARNING_EVERY_MAX_S: f64 = 100.0 * 12.0 * MONTH_S;
 /// Unexplained changes whose onsets lie so near together are taken as one event.
-const ONE_EVENT_S: i64 = 1_800;
+pub(super) const ONE_EVENT_S: i64 = 1_800;
 /// Connections that are back within this have been restarted, and are not lost: the contract's.
 const RESTART_MAX_S: i64 = 300;
 /// Samples for which a change of a measured signal must stay before it is an incident of its own.

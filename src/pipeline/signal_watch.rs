@@ -146,6 +146,9 @@ impl Pipeline {
                 after: latest.unwrap_or(change.after),
             };
             if self.is_spoken_for(&signal, now, intake) {
+                if due {
+                    self.go_on(&signal, &change, now, intake.at);
+                }
                 continue;
             }
             let explanation = self.explain(&signal, now);
@@ -273,7 +276,7 @@ impl Pipeline {
         }
     }
 
-    fn has_mass_watch(&self) -> bool {
+    pub(super) fn has_mass_watch(&self) -> bool {
         self.state.watches.iter().any(|watch| matches!(watch.subject, Subject::Mass(_)))
     }
 

@@ -2,10 +2,11 @@
 
 mod boundary;
 mod deletions;
+mod growth;
 mod promises;
 mod repeats;
-mod targets;
 mod standing;
+mod targets;
 
 use std::collections::BTreeMap;
 
