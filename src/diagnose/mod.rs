@@ -16,6 +16,7 @@ pub mod displacement;
 pub mod driven;
 
 pub mod ledger;
+pub mod lost;
 
 pub mod graph;
 

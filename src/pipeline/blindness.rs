@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnose::causes::{LostFacts, StandingFacts, sampling_lost, standing_still},
+    diagnose::lost::{LostFacts, StandingFacts, sampling_lost, standing_still},
     incident::{Cause, Severity},
     observation::Failure,
     pipeline::{Pipeline, Subject, arrival::Repeats},

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnose::causes::{GoneFacts, signal_lost},
+    diagnose::lost::{GoneFacts, signal_lost},
     incident::Cause,
     pipeline::{Pipeline, Subject, intake::Intake, state::LostSignals},
     series::{BUILT_IN, Time},
