@@ -184,7 +184,7 @@ mod tests {
             threshold: 8.0,
         };
         // What stood still moves again and again: a ramp at the first sample, by the odds.
-        let mut open = Open::new(change, Shape::new(1.0, 3.0, Some(1e-4)));
+        let mut open = Open::new(change, 1.0, Shape::new(1.0, 3.0, Some(1e-4)));
         let still = Ordinary { band: 0.1, scatter: None };
         let told = [(); 4].map(|()| {
             assert!(!open.has_returned(&still, 1.0));
