@@ -104,7 +104,7 @@ fn a_leap_of_all_gauges_that_stays_is_told_and_confirmed_by_the_next_news() {
     told.stand(3_000, &leapt());
     assert_eq!(told.causes(), STOOD);
     let summary = &told.one().current().summary;
-    for moved in ["busy from 108 to 1,000", "queue from 108 to 900", "online"] {
+    for moved in ["busy from 107 to 1,000", "queue from 108 to 900", "online"] {
         assert!(summary.contains(moved), "{moved}: {summary}");
     }
     told.go_on(5, 800.0);
