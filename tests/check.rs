@@ -80,7 +80,7 @@ sources:
         &expect![[r#"
             headwater.yml is valid: fleet "default"
               3 sources: open_balena, sql, push
-              32 signals every 15s
+              52 signals every 15s
               listens on 127.0.0.1:9855, links begin with http://127.0.0.1:9855
               keeps 90d in sqlite://headwater.db
               nobody is notified: notify.alertmanager is empty
@@ -148,7 +148,7 @@ sources:
         &expect![[r#"
             headwater.yml is valid: fleet "default"
               3 sources: prometheus, open_balena, sql
-              31 signals every 15s
+              51 signals every 15s
               listens on 127.0.0.1:9855, links begin with http://127.0.0.1:9855
               keeps 90d in sqlite://headwater.db
               nobody is notified: notify.alertmanager is empty

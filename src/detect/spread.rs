@@ -263,9 +263,9 @@ impl StudentT {
     }
 
     /// The standard normal value as rare as `innovation`, by Wallace's transformation ("Bounds on
-    /// normal approximations to Student's and the chi-square distributions", 1959). Far out in heavy
-    /// tails it is below the truth: by 3 % of z at forty scales with three degrees of freedom, by
-    /// 4.4 % with two.
+    /// normal approximations to Student's and the chi-square distributions", 1959). Far out in
+    /// heavy tails it is below the truth: by 3 % of z at forty scales with three degrees of
+    /// freedom, by 4.4 % with two.
     pub fn standardise(&self, innovation: f64) -> f64 {
         let t = (innovation / self.scale).clamp(-STANDARDISED_MAX, STANDARDISED_MAX);
         let size = self.shrink() * (self.freedom * ln_of_more(t * t / self.freedom)).sqrt();

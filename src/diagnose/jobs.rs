@@ -22,6 +22,8 @@ const Z: f64 = 1.644_853_626_951_47;
 /// What may be left of the ordinary: of the jobs that succeed, or of those that end. A declared
 /// prior: with evidence averaged over them, any loss in between is found nearly as soon.
 const LEFT: [f64; 4] = [0.0, 0.1, 0.3, 0.6];
+/// A share of failures that cannot rise; nor is any other taken for certain.
+const SHARE_MAX: f64 = 0.999;
 /// Jobs are added up over this long to see whether they come in spells.
 const SPELL_S: f64 = 3_600.0;
 /// A service in which no job has waited for so long is no bottleneck: devices ask again within it.
@@ -327,8 +329,8 @@ impl DeltaJobs {
         if let Some(failed) = jobs.failed.filter(|_| ended > 0.0) {
             let sample = Tally { count: failed, exposure: ended };
             let ordinary = share_at_most(self.failures.history);
-            let changed = |left: f64| (1.0 - (1.0 - ordinary) * left).min(0.999);
-            if ordinary < 1.0 {
+            let changed = |left: f64| (1.0 - (1.0 - ordinary) * left).min(SHARE_MAX);
+            if ordinary < SHARE_MAX {
                 findings.failures = self.failures.step(
                     at,
                     sample,
@@ -548,7 +550,9 @@ mod tests {
         let mut service = Service::new(5, 1e-6);
         let first = service.step(3.0, 1.0, true);
         assert_eq!((first.failures, first.throughput), (None, None));
-        // A service whose every job fails from its first day on has never been otherwise.
+        // A service whose every job fails from its first day on has never been otherwise, and one
+        // that succeeds for once is no fault.
+        service.step(3.0, 0.0, true);
         assert_eq!(service.until_alarm(500, 3.0, 1.0), 500);
     }
 

@@ -58,6 +58,9 @@ pub fn level(value: f64) -> String {
     let magnitude = value.abs().log10().floor() as i32;
     let decimals = (2 - magnitude).clamp(0, 12) as usize;
     let rounded = format!("{value:.decimals$}");
+    if decimals == 0 {
+        return rounded;
+    }
     rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -74,6 +77,7 @@ mod tests {
         assert_eq!(counted(2_000, "device", "devices"), "2,000 devices");
         assert_eq!(level(21_000.4), "21,000");
         assert_eq!(level(0.25), "0.25");
+        assert_eq!((level(99.999_999_999_999_99), level(99.7)), ("100".into(), "99.7".into()));
         assert_eq!((level(0.000_4), level(1e200)), ("0.0004".to_owned(), "1e200".to_owned()));
     }
 

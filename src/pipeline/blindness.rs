@@ -158,6 +158,10 @@ impl Pipeline {
         (source.missed, source.stale, source.first_missed) = (0, 0, None);
         source.standing.repeated(source.last_good.unwrap_or(at));
         source.last_good = Some(at);
+        if source.is_fleet {
+            // A replica says by itself how far it is behind, and is told of by that.
+            return;
+        }
         let standing = source.standing;
         let open = self.lost_index(name);
         let Some(since) = standing.is_blind(at, limit) else {

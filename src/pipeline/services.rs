@@ -106,6 +106,9 @@ impl Pipeline {
             None => (unexplained(change, at), vec![(Cause::Unexplained, 1.0)]),
             Some(family) => self.service_cause(family, stayed),
         };
+        if is_exact(signal) && record.cause == Cause::Unexplained {
+            return;
+        }
         self.tell(stayed, record, candidates);
     }
 
@@ -114,7 +117,8 @@ impl Pipeline {
     fn tell(&mut self, stayed: Stayed<'_>, record: CauseRecord, candidates: Vec<(Cause, f64)>) {
         let Stayed { signal, change, now, explanation, at } = stayed;
         let near = self.state.watches.iter().position(|watch| {
-            let apart = (change.onset - watch.incident.first().onset).abs();
+            let onsets_apart = (change.onset - watch.incident.first().onset).abs();
+            let apart = onsets_apart.min((at - watch.incident.current().detected_at).abs());
             let known = watch.incident.causes.iter().any(|known| known.cause == record.cause);
             let of_one_kind = [record.cause, watch.incident.current().cause]
                 .contains(&Cause::Unexplained)

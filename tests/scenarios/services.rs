@@ -14,14 +14,12 @@ use super::stage::{DEMO, INTERVAL_S, Setting, Shape, Stage};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Break {
     AllWorkers,
-    /// A quarter is left.
-    MostWorkers,
     AllDeltas,
     HalfOfDeltas,
     Connections(f64),
     VpnRestart,
     FlagsDrift,
-    /// A mass unpin, and most workers are lost while its deltas are generated.
+    /// A mass unpin, and three of four workers are lost while its deltas are generated.
     UnpinAndMostWorkers,
 }
 
@@ -44,7 +42,7 @@ impl Break {
             Break::Connections(_) | Break::VpnRestart => 24,
             Break::FlagsDrift => 60,
             Break::AllWorkers | Break::AllDeltas => 120,
-            Break::MostWorkers | Break::UnpinAndMostWorkers => 240,
+            Break::UnpinAndMostWorkers => 240,
             Break::HalfOfDeltas => 600,
         }
     }
@@ -59,9 +57,7 @@ impl Break {
 
     fn cause(self) -> Cause {
         match self {
-            Break::AllWorkers | Break::MostWorkers | Break::UnpinAndMostWorkers => {
-                Cause::DeltaCapacityLoss
-            }
+            Break::AllWorkers | Break::UnpinAndMostWorkers => Cause::DeltaCapacityLoss,
             Break::AllDeltas | Break::HalfOfDeltas => Cause::DeltaFailure,
             Break::Connections(_) => Cause::ConnectivityLoss,
             Break::VpnRestart => Cause::VpnRestart,
@@ -74,7 +70,6 @@ impl Break {
         let workers = setting.life().settings().delta_workers as usize;
         match self {
             Break::AllWorkers => vec![(at, Fault::DeltaWorkers { left: 0 })],
-            Break::MostWorkers => vec![(at, Fault::DeltaWorkers { left: workers / 4 })],
             Break::UnpinAndMostWorkers => {
                 vec![(later(3_600), Fault::DeltaWorkers { left: workers / 4 })]
             }
@@ -166,5 +161,5 @@ fn a_middling_fleet_s_services_break_and_are_named() {
 fn a_busy_delta_service_breaks_and_is_named() {
     // Many applications with few devices: as many jobs as a fleet of hundreds of thousands has.
     let settings = [Setting::new(Shape(20_000, 1_500, 200), 4, 9, 2_880)];
-    play_all(&settings, &[Break::MostWorkers, Break::AllDeltas, Break::Connections(0.02)]);
+    play_all(&settings, &[Break::AllWorkers, Break::AllDeltas, Break::Connections(0.02)]);
 }
