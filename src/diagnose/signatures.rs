@@ -175,10 +175,11 @@ mod tests {
         ] {
             assert_eq!(cause(&DELTAS, false, &moved), expected, "{moved:?}");
         }
-        let (vpn, flags) = ("devices_vpn_connected", "devices_vpn_heartbeat_mismatch");
+        let (vpn, heartbeat) = ("devices_vpn_connected", "devices_heartbeat_online");
+        let flags = "devices_vpn_heartbeat_mismatch";
         for (sudden, moved, expected) in [
             (true, vec!["devices_online", vpn], Cause::ConnectivityLoss),
-            (false, vec!["devices_online", vpn], Cause::ConnectivityLoss),
+            (false, vec!["devices_online", vpn, heartbeat], Cause::ConnectivityLoss),
             (true, vec![vpn, flags], Cause::ConnectivityLoss),
             (false, vec![vpn, flags], Cause::StatusDrift),
             (false, vec![flags], Cause::StatusDrift),
