@@ -4,7 +4,7 @@ use super::*;
 
 /// Slow enough for a sample to fit into its interval on a busy machine; the story then takes a
 /// minute.
-const SPEED: &str = "75";
+const SPEED: &str = "60";
 
 #[tokio::test]
 async fn the_demo_tells_the_night_and_ends_with_it() {
