@@ -122,7 +122,7 @@ impl Pipeline {
 
     /// A test of jobs has raised an alarm: the family's signals say which cause it speaks for.
     fn tell_of_jobs(&mut self, signal: &'static str, alarm: Alarm, statistic: String, at: Time) {
-        let findings = self.findings(&DELTAS, signal, at);
+        let findings = self.findings(&DELTAS, (signal, alarm.onset), at);
         let candidates = DELTAS.candidates(None, |mark| {
             let finding = findings.iter().find(|finding| finding.signal == mark.signal)?;
             Some(finding.moved.is_some())

@@ -175,7 +175,7 @@ impl Pipeline {
         stayed: Stayed<'_>,
     ) -> (CauseRecord, Vec<(Cause, f64)>) {
         let Stayed { signal, change, at, .. } = stayed;
-        let findings = self.findings(family, signal, at);
+        let findings = self.findings(family, (signal, change.onset_low), at);
         let moved = |mark: &Mark| {
             let finding = findings.iter().find(|finding| finding.signal == mark.signal)?;
             Some(finding.moved.is_some())
@@ -211,14 +211,14 @@ impl Pipeline {
         (facts.record(), candidates)
     }
 
-    /// How every signal of a family stands, of those that are delivered and can be judged. `signal`
-    /// is the one whose change is being told: it has moved.
-    pub(super) fn findings(&self, family: &Family, signal: &str, at: Time) -> Vec<Finding> {
+    /// How every signal of a family stands, of those that are delivered and can be judged. `told`
+    /// is the one whose change is being told, and its earliest onset: it has moved.
+    pub(super) fn findings(&self, family: &Family, told: (&str, Time), at: Time) -> Vec<Finding> {
         let marks = family.marks.iter();
-        marks.filter_map(|mark| self.finding(mark, mark.signal == signal, at)).collect()
+        marks.filter_map(|mark| self.finding(mark, told, at)).collect()
     }
 
-    fn finding(&self, mark: &Mark, is_told: bool, at: Time) -> Option<Finding> {
+    fn finding(&self, mark: &Mark, told: (&str, Time), at: Time) -> Option<Finding> {
         if [DELTA_FAILURE_RATIO, DELTA_THROUGHPUT].contains(&mark.signal) {
             let since = self.state.jobs.away_since(mark.signal == DELTA_FAILURE_RATIO)?;
             let status = &self.state.signals.get(mark.signal)?.status;
@@ -229,7 +229,14 @@ impl Pipeline {
         let watched = self.state.signals.get(mark.signal)?;
         let (value, expected) = (watched.status.value?, watched.status.expected?);
         let (low, high) = (watched.status.expected_low?, watched.status.expected_high?);
+        let is_told = mark.signal == told.0;
         let open = watched.detector.in_change();
+        let is_of_another_event =
+            open.is_some_and(|it| told.1 - it.onset_high > TimeDelta::seconds(ONE_EVENT_S));
+        if is_of_another_event && !is_told {
+            // It was away already: what the present event does to it cannot be said.
+            return None;
+        }
         let (onset, before) = open.map_or((at, expected), |it| (it.onset, it.before));
         let now = Moved { onset, before, after: value };
         let away = open.is_some() || outside(value, low, high);
