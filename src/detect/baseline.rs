@@ -136,8 +136,6 @@ pub struct Expectation {
     pub band: f64,
     /// The level to which the signal belongs at this time, whatever the last deviation.
     pub level: f64,
-    /// What the season adds in it.
-    pub season: f64,
     /// What is ordinary at this time, even if the signal stands still.
     times: Times,
     /// The time, in Unix seconds.
@@ -296,7 +294,7 @@ impl Baseline {
         let adjacent = steps == 1.0;
         // An autoregression seen every k-th time is one with φ^k and that much more scatter.
         let persistence = if adjacent { self.persistence } else { self.persistence.powf(steps) };
-        let times = self.season.at(at_s, interval_s);
+        let times = self.season.at(at_s);
         let deviation = self.last_deviation();
         let level = self.level.now() + times.sum();
         if self.still > STILL_SHARE {
@@ -305,7 +303,6 @@ impl Baseline {
                 value: last,
                 band: self.still_band,
                 level: last,
-                season: 0.0,
                 times,
                 at_s,
                 widening: 1.0,
@@ -326,7 +323,6 @@ impl Baseline {
             value: scattering,
             band: self.edge * widening,
             level,
-            season: times.sum(),
             times,
             at_s,
             widening,
@@ -437,8 +433,7 @@ impl Baseline {
             self.level.start(level, NOISE_AFTER_ADOPTION);
             self.limit_noise();
         }
-        let season =
-            if progress.part_ended { self.season.at(at_s, interval_s).sum() } else { season };
+        let season = if progress.part_ended { self.season.at(at_s).sum() } else { season };
         self.last = Some(Last { at_s, value, season });
         if self.samples >= self.fit_at {
             self.fit();
@@ -472,10 +467,8 @@ impl Baseline {
     }
 
     /// Takes note of a sample that is not to be learned: the next one is still predicted from it.
-    pub fn pass(&mut self, at: Time, interval_s: f64, value: f64) {
-        let at_s = unix_s(at);
-        let season = self.season.at(at_s, interval_s).sum();
-        self.last = Some(Last { at_s, value, season });
+    pub fn pass(&mut self, at: Time, value: f64) {
+        self.last = Some(Last { at_s: unix_s(at), value, season: self.season_at(at) });
         self.level.discard_blocks();
     }
 
@@ -488,7 +481,7 @@ impl Baseline {
             return false;
         }
         let (at_s, noise) = (unix_s(at), self.noise_in_means());
-        let times = self.season.at(at_s, interval_s);
+        let times = self.season.at(at_s);
         let known =
             self.season.observe_change(at_s, interval_s, times, value, (noise, self.reach()));
         if let Some(recurrence) = known {
@@ -510,7 +503,7 @@ impl Baseline {
         let parts = 1 + (rests_on_s / PART_S) as u32;
         let added = (0..parts).map(|part| {
             let at_s = clear_s - PART_S * f64::from(part);
-            self.season.at(at_s, interval_s).of(recurrence)
+            self.season.at(at_s).of(recurrence)
         });
         added.sum::<f64>() / f64::from(parts)
     }
@@ -522,14 +515,18 @@ impl Baseline {
     }
 
     /// What the signal should be at this time if it is on its level.
-    pub fn level_at(&self, at: Time, interval_s: f64) -> f64 {
-        self.level.now() + self.season.at(unix_s(at), interval_s).sum()
+    pub fn level_at(&self, at: Time) -> f64 {
+        self.level.now() + self.season_at(at)
+    }
+
+    /// What the times of day and week add at this time.
+    pub fn season_at(&self, at: Time) -> f64 {
+        self.season.at(unix_s(at)).sum()
     }
 
     /// Unlearns what was learned since a change: the level as it was expected then.
-    pub fn unlearn(&mut self, onset: Time, interval_s: f64, level: f64) {
-        let by = level - self.level_at(onset, interval_s);
-        self.level.shift(by);
+    pub fn unlearn(&mut self, onset: Time, level: f64) {
+        self.level.shift(level - self.level_at(onset));
     }
 
     /// A new normal: the mean of so many samples, without the season.

@@ -54,10 +54,15 @@ impl Detector {
         }
         if self.recent.front().is_some_and(|oldest| onset < oldest.at) {
             let width_s = (ONSET_WIDTH / (best.size * best.size) * interval_s).min(WIDTH_MAX_S);
+            // Nothing is known of the time before the first sample.
+            let latest = self.recent.back().map_or(onset, |latest| latest.at);
+            let learned_s = self.baseline.samples() as f64 * interval_s;
+            let known_s = (learned_s - (latest - onset).as_seconds_f64()).clamp(0.0, width_s);
             // A cast saturates, and makes zero of what is not a number.
-            let width = TimeDelta::seconds(width_s as i64);
-            low = low.min(onset.checked_sub_signed(width).unwrap_or(onset));
-            high = high.max(onset.checked_add_signed(width).unwrap_or(onset));
+            let earlier = TimeDelta::seconds(known_s as i64);
+            let later = TimeDelta::seconds(width_s as i64);
+            low = low.min(onset.checked_sub_signed(earlier).unwrap_or(onset));
+            high = high.max(onset.checked_add_signed(later).unwrap_or(onset));
         }
         (low, high)
     }

@@ -36,6 +36,7 @@ pub mod level;
 pub mod open;
 pub mod profile;
 pub mod ramp;
+mod recent;
 pub mod season;
 pub mod shorts;
 pub mod spread;
@@ -53,6 +54,7 @@ use family::Law;
 use focus::{Best, Focus, Onset};
 use open::Open;
 use ramp::Shape;
+use recent::Recent;
 use threshold::{History, Limit};
 use verdict::duration;
 pub use verdict::{Origin, Settings, Verdict};
@@ -97,31 +99,6 @@ pub struct Detector {
     open: Option<Box<Open>>,
 }
 
-/// A sample that is still remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "(Time, f64, f64, f32)", from = "(Time, f64, f64, f32)")]
-struct Recent {
-    at: Time,
-    value: f64,
-    /// What of the value is the time of day's and week's.
-    season: f64,
-    /// Standardised; single precision is plenty for an onset's interval.
-    innovation: f32,
-}
-
-// Without field names the stored state is a fifth shorter.
-impl From<Recent> for (Time, f64, f64, f32) {
-    fn from(sample: Recent) -> (Time, f64, f64, f32) {
-        (sample.at, sample.value, sample.season, sample.innovation)
-    }
-}
-
-impl From<(Time, f64, f64, f32)> for Recent {
-    fn from((at, value, season, innovation): (Time, f64, f64, f32)) -> Recent {
-        Recent { at, value, season, innovation }
-    }
-}
-
 /// A change that is to be raised.
 struct Alarm {
     change: Change,
@@ -144,7 +121,7 @@ impl Detector {
         debug_assert!(self.recent.back().is_none_or(|last| last.at < at), "time goes on: {signal}");
         let value = value.clamp(-VALUE_MAX, VALUE_MAX);
         if !self.baseline.is_warm() {
-            self.remember(at, value, 0.0, 0.0);
+            self.remember(at, value, 0.0);
             self.baseline.warm_up(at, value);
             return self.cold_verdict(settings);
         }
@@ -156,7 +133,7 @@ impl Detector {
         }
         let observed = self.baseline.observe(&expected, value);
         let innovation = observed.innovation;
-        self.remember(at, value, expected.season, innovation);
+        self.remember(at, value, innovation);
         self.up.push(innovation, at, expected.level);
         let (fall, level) = match &expected.fall {
             Some(fall) => (self.baseline.standardise_fall(&expected, fall, value), fall.level),
@@ -248,8 +225,8 @@ impl Detector {
             return;
         };
         // What was learned since the onset is unlearned.
-        self.baseline.unlearn(change.onset, settings.interval_s, level);
-        self.baseline.pass(at, settings.interval_s, observed.value);
+        self.baseline.unlearn(change.onset, level);
+        self.baseline.pass(at, observed.value);
         self.raise(change, away, shape, verdict);
     }
 
@@ -265,7 +242,7 @@ impl Detector {
     ) {
         let ordinary = self.baseline.ordinary(expected.fall_in(open.change.direction));
         let normal = if ordinary.scatter.is_some() {
-            self.baseline.level_at(at, settings.interval_s)
+            self.baseline.level_at(at)
         } else {
             open.change.before
         };
@@ -274,7 +251,7 @@ impl Detector {
         verdict.expected_low = Some(normal - ordinary.band);
         verdict.expected_high = Some(normal + ordinary.band);
         let distance = value - normal;
-        self.baseline.pass(at, settings.interval_s, value);
+        self.baseline.pass(at, value);
         // A lone leap is no time of day.
         let lasts = open.samples >= POINT_SAMPLES;
         if lasts && self.baseline.learn_season(at, settings.interval_s, value, &open.change) {
@@ -385,8 +362,9 @@ impl Detector {
         direction: Direction,
     ) -> Option<(f64, f64)> {
         let first = self.recent.iter().position(|sample| onset.at <= sample.at)?;
-        let season = self.recent[first].season;
-        let at_onset = |sample: &Recent| sample.value - sample.season + season;
+        let season_at = |sample: &Recent| self.baseline.season_at(sample.at);
+        let season = season_at(&self.recent[first]);
+        let at_onset = |sample: &Recent| sample.value - season_at(sample) + season;
         let since: Vec<f64> = self.recent.range(first..).map(at_onset).collect();
         let earlier =
             first.checked_sub(1).map_or(0.0, |last| at_onset(&self.recent[last]) - onset.level);
@@ -504,7 +482,8 @@ impl Detector {
     /// Their values without the season: a new normal. A flow has a new level where most of so many
     /// samples as are kept lie beyond its old one; else its bursts count as they did.
     fn deseasoned_since(&self, since: Option<Time>) -> Vec<f64> {
-        let values = self.since(since).map(|sample| sample.value - sample.season);
+        let values =
+            self.since(since).map(|sample| sample.value - self.baseline.season_at(sample.at));
         let values: Vec<f64> = values.collect();
         let counted = values.iter().map(|value| self.baseline.countable_for_level(*value));
         let counted: Vec<f64> = counted.collect();
@@ -512,11 +491,11 @@ impl Detector {
         if 2 * beyond.count() > RECENT_SAMPLES { values } else { counted }
     }
 
-    fn remember(&mut self, at: Time, value: f64, season: f64, innovation: f64) {
+    fn remember(&mut self, at: Time, value: f64, innovation: f64) {
         if self.recent.len() == RECENT_SAMPLES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { at, value, season, innovation: innovation as f32 });
+        self.recent.push_back(Recent { at, value, innovation: innovation as f32 });
     }
 
     /// The threshold for a budget, kept until that or the history alters.

@@ -32,8 +32,8 @@ const GROWTH: f64 = 2.0;
 /// Harmonics that are kept, as a share of the parts: a wave of less than four parts is no shape.
 const HARMONICS_SHARE: usize = 4;
 
-/// Deviations beyond this are taken for it: their squares stay finite in single precision.
-const SINGLE_MAX: f64 = 1e18;
+/// Deviations beyond this are taken for it: their squares stay finite.
+const DEVIATION_MAX: f64 = 1e18;
 
 /// The parts of a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,24 +49,59 @@ pub struct Shape {
 }
 
 /// One harmonic of a period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "(f32, f32, f32)", from = "(f32, f32, f32)")]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Harmonic {
-    cosine: f32,
-    sine: f32,
+    cosine: f64,
+    sine: f64,
     /// Mean squared distance of one period's coefficients from these, of either.
-    variance: f32,
+    variance: f64,
 }
 
-impl From<Harmonic> for (f32, f32, f32) {
-    fn from(harmonic: Harmonic) -> (f32, f32, f32) {
-        (harmonic.cosine, harmonic.sine, harmonic.variance)
+/// Harmonics as they are kept between two periods: cosine, sine and root mean squared distance of
+/// each, one after another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "HarmonicsOfAnyVersion")]
+struct Harmonics(Shorts);
+
+/// States used to hold each harmonic's cosine, sine and variance in single precision.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HarmonicsOfAnyVersion {
+    Now(Shorts),
+    Singles(Vec<(f32, f32, f32)>),
+}
+
+impl From<HarmonicsOfAnyVersion> for Harmonics {
+    fn from(stored: HarmonicsOfAnyVersion) -> Harmonics {
+        match stored {
+            HarmonicsOfAnyVersion::Now(row) => Harmonics(row),
+            HarmonicsOfAnyVersion::Singles(singles) => {
+                let all = singles.into_iter().map(|(cosine, sine, variance)| {
+                    let [cosine, sine, variance] = [cosine, sine, variance].map(f64::from);
+                    Harmonic { cosine, sine, variance }
+                });
+                Harmonics::of(&all.collect::<Vec<_>>())
+            }
+        }
     }
 }
 
-impl From<(f32, f32, f32)> for Harmonic {
-    fn from((cosine, sine, variance): (f32, f32, f32)) -> Harmonic {
-        Harmonic { cosine, sine, variance }
+impl Harmonics {
+    fn of(harmonics: &[Harmonic]) -> Harmonics {
+        let numbers = harmonics.iter().flat_map(|harmonic| {
+            [harmonic.cosine, harmonic.sine, harmonic.variance.sqrt()].map(bounded)
+        });
+        Harmonics(Shorts::of(&numbers.collect::<Vec<_>>()))
+    }
+
+    /// So many of them; zeros if they are not there yet.
+    fn read(&self, count: usize) -> Vec<Harmonic> {
+        let harmonic = |index: usize| Harmonic {
+            cosine: self.0.get(3 * index),
+            sine: self.0.get(3 * index + 1),
+            variance: self.0.get(3 * index + 2).powi(2),
+        };
+        (0..count).map(harmonic).collect()
     }
 }
 
@@ -84,7 +119,7 @@ pub struct Profile {
     seen: u32,
     /// Samples that a part usually has.
     usual_count: f64,
-    harmonics: Box<[Harmonic]>,
+    harmonics: Harmonics,
     /// Whole periods learned.
     periods: u32,
     /// The profile, by position; empty before the first period.
@@ -111,6 +146,11 @@ impl Profile {
         self.sum += value;
         self.count += 1;
         ended
+    }
+
+    /// Whether its periods have these parts.
+    pub fn is_of(&self, shape: Shape) -> bool {
+        self.latest.len() == shape.parts
     }
 
     /// What is believed of this time, between the middles of two parts in a straight line.
@@ -161,7 +201,7 @@ impl Profile {
 
     #[inline(never)]
     fn close(&mut self, shape: Shape, next: i64, noise: f64) {
-        if self.latest.len() != shape.parts {
+        if !self.is_of(shape) {
             let (part, sum, count) = (self.part, self.sum, self.count);
             let latest = Shorts::zeros(shape.parts);
             *self = Profile { part, sum, count, latest, ..Profile::default() };
@@ -224,34 +264,31 @@ impl Profile {
 
     /// Averages the harmonics of the latest period into those of all, and draws the curve anew.
     fn learn_period(&mut self, shape: Shape, noise: f64) {
-        let count = shape.parts / HARMONICS_SHARE;
-        if self.harmonics.is_empty() {
-            self.harmonics = vec![Harmonic::default(); count].into();
-        }
+        let mut harmonics = self.harmonics.read(shape.parts / HARMONICS_SHARE);
         if self.log_odds < -BELIEF_LOG_ODDS {
             // What was learned misleads: it is begun anew from this period, and so is the evidence.
-            self.harmonics.fill(Harmonic::default());
+            harmonics.fill(Harmonic::default());
             (self.periods, self.foreseen) = (0, 0);
             (self.variance, self.log_odds) = (0.0, 0.0);
         }
         self.periods = self.periods.saturating_add(1);
         let memory = f64::from(self.periods).min(shape.memory_periods);
         self.center();
-        let transformed = transform(&self.latest, count);
-        for (harmonic, (cosine, sine)) in self.harmonics.iter_mut().zip(transformed) {
-            let (off_cosine, off_sine) =
-                (cosine - f64::from(harmonic.cosine), sine - f64::from(harmonic.sine));
-            harmonic.cosine += single(off_cosine / memory);
-            harmonic.sine += single(off_sine / memory);
+        let transformed = transform(&self.latest, harmonics.len());
+        for (harmonic, (cosine, sine)) in harmonics.iter_mut().zip(transformed) {
+            let (off_cosine, off_sine) = (cosine - harmonic.cosine, sine - harmonic.sine);
+            harmonic.cosine += off_cosine / memory;
+            harmonic.sine += off_sine / memory;
             if self.periods > 1 {
                 // A period differs from the mean of n others by (n + 1) / n times its variance.
                 let before = memory - 1.0;
                 let square = f64::midpoint(off_cosine * off_cosine, off_sine * off_sine);
                 let square = square * before / memory;
-                harmonic.variance += ((square - f64::from(harmonic.variance)) / before) as f32;
+                harmonic.variance += (square - harmonic.variance) / before;
             }
         }
-        self.draw(shape, 2.0 * noise / shape.parts as f64, memory);
+        self.draw(shape, &harmonics, 2.0 * noise / shape.parts as f64, memory);
+        self.harmonics = Harmonics::of(&harmonics);
     }
 
     /// Counts the means from their own mean: however a signal grows, they stay small.
@@ -264,18 +301,17 @@ impl Profile {
     }
 
     /// The curve from the harmonics, each pooled towards nothing by its noise.
-    fn draw(&mut self, shape: Shape, white: f64, periods: f64) {
-        let count = self.harmonics.len();
+    fn draw(&mut self, shape: Shape, harmonics: &[Harmonic], white: f64, periods: f64) {
+        let count = harmonics.len();
         let universal = (count as f64).ln();
         let mut kept: Vec<(f64, f64)> = Vec::with_capacity(count);
         for order in 1..=count {
             // The scatter of a single harmonic over a few periods is known badly: an octave's is
             // better.
-            let band = &self.harmonics[(order - 1) / 2..(2 * order).min(count)];
-            let scatter = band.iter().map(|other| f64::from(other.variance)).sum::<f64>();
+            let band = &harmonics[(order - 1) / 2..(2 * order).min(count)];
+            let scatter = band.iter().map(|other| other.variance).sum::<f64>();
             let noise = white.max(scatter / band.len() as f64) / periods;
-            let harmonic = self.harmonics[order - 1];
-            let (cosine, sine) = (f64::from(harmonic.cosine), f64::from(harmonic.sine));
+            let Harmonic { cosine, sine, .. } = harmonics[order - 1];
             let power = f64::midpoint(cosine * cosine, sine * sine);
             let share = (1.0 - universal * noise / power.max(f64::MIN_POSITIVE)).max(0.0);
             kept.push((share * cosine, share * sine));
@@ -291,12 +327,7 @@ impl Profile {
 
 /// Finite, and its square too.
 fn bounded(number: f64) -> f64 {
-    number.clamp(-SINGLE_MAX, SINGLE_MAX)
-}
-
-/// The same in single precision.
-fn single(number: f64) -> f32 {
-    bounded(number) as f32
+    number.clamp(-DEVIATION_MAX, DEVIATION_MAX)
 }
 
 /// Cosine and sine of one harmonic at one part.

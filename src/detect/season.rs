@@ -80,12 +80,12 @@ fn day_shape(interval_s: f64) -> Option<Shape> {
 
 impl Season {
     /// By how much the level is above its mean at this time.
-    pub fn at(&self, at_s: f64, interval_s: f64) -> Times {
+    pub fn at(&self, at_s: f64) -> Times {
         if !self.is_believed() {
             return Times::default();
         }
-        let day = day_shape(interval_s).map_or(0.0, |shape| self.day.at(shape, at_s));
-        Times { day, week: self.week.at(WEEK, at_s) }
+        let shape = if self.day.is_of(DAY) { DAY } else { DAY_IN_HOURS };
+        Times { day: self.day.at(shape, at_s), week: self.week.at(WEEK, at_s) }
     }
 
     /// By what factor the scatter is wider than its mean at this time.

@@ -12,6 +12,7 @@ use super::{
 };
 
 mod counts;
+mod dating;
 mod further;
 mod state;
 mod weeks;
