@@ -43,10 +43,8 @@ const STILL_SHARE: f64 = 0.5;
 
 /// For a season deviations count up to so many times what they count for the level.
 const SEASON_REACH: f64 = 8.0;
-
 /// At first the level's blocks are this part of what it rests on.
 const EARLY_BLOCKS: f64 = 16.0;
-
 /// Once a season is known, what was learned of the scatter without it counts as so many samples.
 const NOISE_AFTER_ADOPTION: f64 = 240.0;
 
@@ -517,6 +515,11 @@ impl Baseline {
     /// What the signal should be at this time if it is on its level.
     pub fn level_at(&self, at: Time) -> f64 {
         self.level.now() + self.season_at(at)
+    }
+
+    /// The level without them, of a signal that does not stand still.
+    pub fn moving_level(&self) -> Option<f64> {
+        (self.still <= STILL_SHARE).then(|| self.level.now())
     }
 
     /// What the times of day and week add at this time.

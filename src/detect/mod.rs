@@ -166,10 +166,19 @@ impl Detector {
         if !self.baseline.is_warm() {
             return;
         }
-        let since = self.open.take().map(|open| open.change.onset);
-        let values = self.deseasoned_since(since);
-        if let Some(level) = mean(&values) {
-            self.baseline.rebase(level, values.len() as f64);
+        let open = self.open.take();
+        // A new level that is older than what is kept is known better than from that alone.
+        let settled = open.as_ref().and_then(|open| open.settled());
+        let settled = settled.filter(|(_, samples)| *samples > RECENT_SAMPLES as f64);
+        if let Some((distance, samples)) = settled
+            && let Some(level) = self.baseline.moving_level()
+        {
+            self.baseline.rebase(level + distance, samples);
+        } else {
+            let values = self.deseasoned_since(open.map(|open| open.change.onset));
+            if let Some(level) = mean(&values) {
+                self.baseline.rebase(level, values.len() as f64);
+            }
         }
         self.restart_test();
     }

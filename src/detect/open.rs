@@ -126,6 +126,13 @@ impl Open {
         true
     }
 
+    /// The mean distance of the new level from the old one, and of how many samples it is, as far
+    /// as there is a new level: a ramp has none.
+    pub fn settled(&self) -> Option<(f64, f64)> {
+        let Mean { samples, mean } = self.shift;
+        (self.change.kind == ChangeKind::Shift).then_some((mean, samples))
+    }
+
     /// It has been told whether the change is a ramp or a shift.
     pub fn is_told(&self) -> bool {
         self.change.kind == ChangeKind::Ramp || self.shape.is_shift()

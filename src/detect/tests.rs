@@ -14,6 +14,7 @@ use super::{
 mod counts;
 mod dating;
 mod further;
+mod rebase;
 mod state;
 mod weeks;
 
