@@ -119,6 +119,7 @@ pub fn settings(config: Option<&Config>, interval_s: f64) -> Settings {
         false_pages_per_month: crate::config::FALSE_PAGES_PER_MONTH_DEFAULT,
         false_warnings_per_month: crate::config::FALSE_WARNINGS_PER_MONTH_DEFAULT,
         signals: BTreeMap::new(),
+        graph: crate::config::graph::open_balena(),
         plain_ids: true,
     };
     let configured = config.map(Config::pipeline_settings);

@@ -13,9 +13,7 @@ use crate::{
     cli::{DiagnoseOptions, OutputFormat},
     config,
     diagnose::{
-        declared::Declared,
         events::{self, Strength},
-        graph,
         rank::{Column, Question, Ranked, rank},
     },
     recording::{Recording, format_time},
@@ -37,12 +35,9 @@ pub fn run_command(options: &DiagnoseOptions) -> Result<()> {
     {
         return Err(options.unknown_target(target, &recording.columns).into());
     }
-    let given = graph::edges().filter(|edge| {
-        recording.columns.contains(&edge.parent) && recording.columns.contains(&edge.child)
-    });
     let graph = match &options.graph {
-        Some(path) => config::graph::load(path, &recording.columns, given.collect())?,
-        None => Declared::new(given).unwrap_or_default(),
+        Some(path) => config::graph::load(path, &recording.columns)?,
+        None => config::graph::of_columns(&recording.columns),
     };
     let history = options.history.as_ref().map(|path| Recording::read(path)).transpose()?;
     let columns = columns(history.as_ref(), &recording)?;

@@ -155,8 +155,6 @@ pub fn built_in(name: &str) -> Option<&'static BuiltIn> {
 /// What is configured of one signal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SignalSettings {
-    /// Signals that this one drives.
-    pub drives: Vec<String>,
     /// Only this direction matters.
     pub direction: Option<Direction>,
     /// Smaller changes do not matter, in the signal's unit.

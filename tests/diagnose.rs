@@ -189,9 +189,9 @@ fn what_cannot_be_asked_is_refused_with_a_remedy() {
         &["shop.csv", "--graph", "cycle.yml"],
         2,
         &expect![[r#"
-        error: the configuration is wrong
-        cycle.yml:1: "orders_cpu" -> "orders_latency" -> "orders_cpu" is a cycle, and no effect drives its cause: remove one of these edges
-    "#]],
+            error: the configuration is wrong
+            cycle.yml:1: orders_cpu.orders_latency: "orders_cpu" -> "orders_latency" -> "orders_cpu" is a cycle, and no effect drives its cause: remove one of these edges
+        "#]],
     );
     check_refused(
         directory,

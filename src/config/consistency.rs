@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     SourceConfig, SourceKind,
-    mistake::{Mistake, join, suggestion},
+    graph::{self, Written},
+    mistake::{Mistake, suggestion},
     resolve::{Placed, Read},
 };
 use crate::series::{BUILT_IN, built_in};
@@ -50,7 +51,8 @@ pub(super) fn check(read: &Read) -> Vec<Mistake> {
     check_source_names(read, &mut mistakes);
     check_givers(read, &mut mistakes);
     check_signal_names(read, &mut mistakes);
-    check_cycles(read, &mut mistakes);
+    // Nothing may drive itself, directly or by others: the most upstream signal must exist.
+    graph::combine(&graph::open_balena(), &read.edges, &mut mistakes);
     mistakes
 }
 
@@ -144,9 +146,11 @@ fn check_signal_names(read: &Read, mistakes: &mut Vec<Mistake>) {
     let guess = |name: &str| {
         suggestion(name, given.iter().copied().chain(BUILT_IN.iter().map(|signal| signal.name)))
     };
+    let mut unknown = BTreeSet::new();
     for placed in &read.signals {
-        let (name, settings) = &placed.part;
+        let (name, _) = &placed.part;
         if !exists(name) {
+            unknown.insert(name);
             let message = format!(
                 "\"{name}\" is not built in, and no source gives it{}: correct the name, or add it \
                  to a source's signals",
@@ -154,65 +158,18 @@ fn check_signal_names(read: &Read, mistakes: &mut Vec<Mistake>) {
             );
             mistakes.push(Mistake::new(placed.line, placed.path.as_str(), message));
         }
-        for driven in settings.drives.iter().filter(|driven| !exists(driven)) {
+    }
+    for Written { line, path, edge, .. } in &read.edges {
+        for name in [&edge.parent, &edge.child].into_iter().filter(|name| !exists(name)) {
+            if !unknown.insert(name) {
+                continue;
+            }
             let message = format!(
-                "\"{driven}\" is not built in, and no source gives it{}: correct the name, or add \
-                 it to a source's signals",
-                guess(driven)
+                "\"{name}\" is not built in, and no source gives it{}: correct the name, or add it \
+                 to a source's signals",
+                guess(name)
             );
-            mistakes.push(Mistake::new(placed.line, join(&placed.path, "drives"), message));
+            mistakes.push(Mistake::new(*line, path.as_str(), message));
         }
     }
-}
-
-/// Nothing may drive itself, directly or by others: the most upstream signal must exist. Only edges
-/// of the file are looked at.
-fn check_cycles(read: &Read, mistakes: &mut Vec<Mistake>) {
-    let edges: BTreeMap<&str, &[String]> = read
-        .signals
-        .iter()
-        .map(|placed| (placed.part.0.as_str(), placed.part.1.drives.as_slice()))
-        .collect();
-    let mut reported: BTreeSet<&str> = BTreeSet::new();
-    for placed in &read.signals {
-        let start = placed.part.0.as_str();
-        if reported.contains(start) {
-            continue;
-        }
-        if let Some(cycle) = cycle_through(start, &edges) {
-            reported.extend(&cycle);
-            let message = format!(
-                "{} -> {start} is a cycle: remove one of these edges, a cause comes before its \
-                 effect",
-                cycle.join(" -> ")
-            );
-            mistakes.push(Mistake::new(placed.line, join(&placed.path, "drives"), message));
-        }
-    }
-}
-
-/// A way from `start` back to it, `start` first, by depth-first search without recursion.
-fn cycle_through<'name>(
-    start: &'name str,
-    edges: &BTreeMap<&'name str, &'name [String]>,
-) -> Option<Vec<&'name str>> {
-    let driven_by = |name: &str| edges.get(name).copied().unwrap_or_default();
-    let mut seen = BTreeSet::from([start]);
-    let mut way = vec![(start, driven_by(start).iter())];
-    while let Some((_, rest)) = way.last_mut() {
-        match rest.next() {
-            Some(next) if next == start => {
-                return Some(way.iter().map(|(name, _)| *name).collect());
-            }
-            Some(next) => {
-                if seen.insert(next) {
-                    way.push((next, driven_by(next).iter()));
-                }
-            }
-            None => {
-                way.pop();
-            }
-        }
-    }
-    None
 }

@@ -9,7 +9,7 @@ use std::{
 
 use url::Url;
 
-use crate::{pipeline, series::SignalSettings};
+use crate::{diagnose::declared::Declared, pipeline, series::SignalSettings};
 
 mod consistency;
 pub mod graph;
@@ -63,6 +63,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// User signals and overrides.
     pub signals: BTreeMap<String, SignalSettings>,
+    /// What drives what: the preset, and what was written beside it.
+    pub graph: Declared,
     /// Who is told.
     pub notify: NotifyConfig,
 }
@@ -173,6 +175,7 @@ impl Config {
             false_pages_per_month: self.false_pages_per_month,
             false_warnings_per_month: self.false_warnings_per_month,
             signals: self.signals.clone(),
+            graph: self.graph.clone(),
             plain_ids: false,
         }
     }

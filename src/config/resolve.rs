@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     Config, NotifyConfig, Secret, SourceConfig,
+    graph::{self, Written},
     reader::{Field, Reader},
     sources::{signals, sources},
     yaml::Node,
 };
-use crate::series::SignalSettings;
+use crate::{diagnose::declared::Declared, series::SignalSettings};
 
 const DEFAULT_FLEET: &str = "default";
 /// `headwater incidents` and `headwater export` look for the daemon here too.
@@ -54,6 +55,7 @@ const KEYS: &[&str] = &[
     "events_token",
     "sources",
     "signals",
+    "graph",
     "notify",
 ];
 
@@ -72,6 +74,8 @@ pub(super) struct Read {
     pub(super) config: Config,
     pub(super) sources: Vec<Placed<Option<SourceConfig>>>,
     pub(super) signals: Vec<Placed<(String, SignalSettings)>>,
+    /// What drives what, beside the preset.
+    pub(super) edges: Vec<Written>,
 }
 
 /// Reads the whole file; where something is wrong a default stands in, and a mistake is noted.
@@ -114,11 +118,17 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Read> {
         events_token: text(reader, "events_token").map(Secret::new),
         sources: Vec::new(),
         signals: BTreeMap::new(),
+        graph: Declared::default(),
         notify: table.get("notify").map(|field| notify(reader, &field)).unwrap_or_default(),
     };
     let sources = table.get("sources").map(|field| sources(reader, &field)).unwrap_or_default();
-    let signals = table.get("signals").map(|field| signals(reader, &field)).unwrap_or_default();
-    Some(Read { config, sources, signals })
+    let mut edges = Vec::new();
+    let signals = table.get("signals").map(|field| signals(reader, &field, &mut edges));
+    let signals = signals.unwrap_or_default();
+    if let Some(field) = table.get("graph") {
+        edges.extend(graph::read(field.node, &field.path, &mut reader.mistakes));
+    }
+    Some(Read { config, sources, signals, edges })
 }
 
 fn listen(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SocketAddr> {
@@ -232,6 +242,7 @@ impl Read {
     pub(super) fn into_config(self) -> Config {
         let mut config = self.config;
         config.sources = self.sources.into_iter().filter_map(|placed| placed.part).collect();
+        config.graph = graph::combine(&graph::open_balena(), &self.edges, &mut Vec::new());
         config.signals = self.signals.into_iter().map(|placed| placed.part).collect();
         config
     }

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{
     Secret, SourceConfig, SourceKind,
+    graph::Written,
     mistake::{join, suggestion},
     reader::{Field, Reader, Table, Text},
     resolve::Placed,
@@ -193,16 +194,17 @@ fn is_signal_name(reader: &mut Reader<'_>, name: &str, line: usize, path: &str) 
     false
 }
 
-/// The `signals` section: settings by signal.
+/// The `signals` section: settings by signal. What they drive is added to the `edges`.
 pub(super) fn signals(
     reader: &mut Reader<'_>,
     field: &Field<'_>,
+    edges: &mut Vec<Written>,
 ) -> Vec<Placed<(String, SignalSettings)>> {
     let mut signals = Vec::new();
     for entry in reader.entries(field).unwrap_or_default() {
         let path = join(&field.path, &entry.key);
         let value = Field { path: path.clone(), line: entry.line, node: &entry.node };
-        let settings = signal(reader, &value);
+        let settings = signal(reader, &entry.key, &value, edges);
         if is_signal_name(reader, &entry.key, entry.line, &path)
             && let Some(settings) = settings
         {
@@ -222,12 +224,18 @@ const SIGNAL_KEYS: &[&str] = &[
     "false_alarms_per_month",
 ];
 
-fn signal(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SignalSettings> {
+/// Reads one signal's settings; what it drives is added to the `edges`.
+fn signal(
+    reader: &mut Reader<'_>,
+    name: &str,
+    field: &Field<'_>,
+    edges: &mut Vec<Written>,
+) -> Option<SignalSettings> {
     let table = reader.table(field, SIGNAL_KEYS)?;
     let mut settings = SignalSettings::default();
     for item in table.get("drives").map(|field| reader.items(&field)).unwrap_or_default() {
         if let Some(text) = reader.text(&item) {
-            settings.drives.push(text.value);
+            edges.push(Written::drives(name, text.value, text.line, join(&field.path, "drives")));
         }
     }
     if let Some(text) = table.get("direction").and_then(|field| reader.text(&field)) {

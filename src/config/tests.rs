@@ -84,7 +84,6 @@ fn the_pipeline_learns_of_signals_and_sources() {
     assert_eq!((settings.interval_s, settings.plain_ids), (15.0, false));
     assert_eq!((settings.false_pages_per_month, settings.false_warnings_per_month), (0.5, 10.0));
     let expected = SignalSettings {
-        drives: vec!["b".to_owned(), "delta_queue".to_owned()],
         direction: Some(Direction::Down),
         min_change: Some(2.5),
         min_change_relative: Some(0.05),
@@ -93,13 +92,17 @@ fn the_pipeline_learns_of_signals_and_sources() {
         false_alarms_per_month: Some(0.25),
     };
     assert_eq!(settings.signals["a"], expected);
+    assert!(settings.graph.edges_to("b").iter().any(|edge| edge.parent == "a"));
+    let queue: Vec<&str> =
+        settings.graph.edges_to("delta_queue").iter().map(|edge| edge.parent.as_str()).collect();
+    assert_eq!(queue, ["pending_pairs", "delta_requests_total", "a"], "beside the preset's");
 }
 
 /// A configuration without sources serves recordings, whose columns it may name.
 #[test]
 fn without_sources_any_signal_may_be_configured() {
     let config = parse("signals: { any column: { drives: [another] } }\n");
-    assert_eq!(config.signals["any column"].drives, ["another"]);
+    assert_eq!(config.graph.edges_to("another")[0].parent, "any column");
 }
 
 #[test]
@@ -158,7 +161,7 @@ proptest! {
     fn any_value_under_any_key_is_read_or_refused(
         key in prop::sample::select(vec![
             "fleet", "listen", "external_url", "interval", "store", "retention", "labels",
-            "false_pages_per_month", "sources", "signals", "notify", "events_token",
+            "false_pages_per_month", "sources", "signals", "graph", "notify", "events_token",
         ]),
         value in "[-\\[\\]{}a-z0-9:, \n\"'$#&*!|>%@./]{0,60}",
     ) {

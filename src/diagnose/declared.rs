@@ -1,11 +1,23 @@
-//! A causal graph that was declared over the columns of a recording: what drives what, within which
-//! delay, without cycles. Whether its names are columns, and where it stands in a file, is for
-//! whoever reads it; what it explains is `rank`'s business; the platform's own edges are in
-//! `graph`.
+//! A causal graph that was declared: what drives what, within which delay and in what proportion,
+//! without cycles. Declared and not learned, because graphs learned from data are close to random
+//! in published comparisons (RCAEval). Whether its names are signals, and where it stands in a
+//! file, is for whoever reads it; what it explains is the business of `graph` and `rank`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+
+/// How much of the child a change of the parent brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Relation {
+    /// At most one of the child for each of the parent: a pending pair is one delta job.
+    AtMostOneEach,
+    /// The child grows as its parent does: of the jobs that end, the same share fails.
+    InProportion,
+    /// Whatever quiet history shows.
+    #[default]
+    Learned,
+}
 
 /// An edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +28,8 @@ pub struct Edge {
     pub child: String,
     /// The effect follows within this time; `None`: at any time.
     pub delay_max: Option<TimeDelta>,
+    /// How much of the child follows.
+    pub relation: Relation,
 }
 
 /// Edges without a cycle, by their child.
@@ -48,6 +62,21 @@ impl Declared {
         graph.cycle().map_or(Ok(graph), Err)
     }
 
+    /// The edges to a signal, in the order in which they were declared.
+    pub fn edges_to(&self, signal: &str) -> &[Edge] {
+        self.parents.get(signal).map_or(&[], Vec::as_slice)
+    }
+
+    /// All edges, by the names of what they drive.
+    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
+        self.parents.values().flatten()
+    }
+
+    /// Whether this signal drives any other.
+    pub fn is_parent(&self, signal: &str) -> bool {
+        self.edges().any(|edge| edge.parent == signal)
+    }
+
     /// Whether `signal` drives `target`, over any number of steps; `None` if the graph says nothing
     /// of one of the two.
     pub fn drives(&self, signal: &str, target: &str) -> Option<bool> {
@@ -75,7 +104,7 @@ impl Declared {
         signal: &str,
         from: Ancestor<'a>,
     ) -> impl Iterator<Item = Ancestor<'a>> + use<'a> {
-        self.parents.get(signal).into_iter().flatten().map(move |edge| {
+        self.edges_to(signal).iter().map(move |edge| {
             let delays = from.delay_max.zip(edge.delay_max);
             let delay_max = delays.and_then(|(so_far, step)| so_far.checked_add(&step));
             Ancestor { name: &edge.parent, delay_max }
@@ -83,8 +112,7 @@ impl Declared {
     }
 
     fn knows(&self, signal: &str) -> bool {
-        let mut edges = self.parents.values().flatten();
-        self.parents.contains_key(signal) || edges.any(|edge| edge.parent == signal)
+        self.parents.contains_key(signal) || self.is_parent(signal)
     }
 
     fn cycle(&self) -> Option<Cycle> {
@@ -119,7 +147,12 @@ mod tests {
 
     fn edge(parent: &str, child: &str, delay_s: Option<i64>) -> Edge {
         let delay_max = delay_s.map(TimeDelta::seconds);
-        Edge { parent: parent.to_owned(), child: child.to_owned(), delay_max }
+        Edge {
+            parent: parent.to_owned(),
+            child: child.to_owned(),
+            delay_max,
+            relation: Relation::Learned,
+        }
     }
 
     fn ancestors(edges: &[Edge], signal: &str) -> Vec<(String, Option<i64>)> {

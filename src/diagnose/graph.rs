@@ -1,7 +1,6 @@
-//! The declared causal graph: which signal drives which, within what delay and in what proportion.
-//! Declared and not learned, because graphs learned from data are close to random in published
-//! comparisons (RCAEval). A changed signal whose ancestors changed before it is a symptom, as far
-//! as their change predicts its size.
+//! What the declared graph explains: a changed signal whose ancestors changed before it is a
+//! symptom, as far as their change predicts its size. Learns the proportions that are not declared.
+//! Which edges there are is `declared`'s.
 
 use std::{
     cmp::Reverse,
@@ -12,114 +11,19 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    diagnose::{declared, flows::FlowKind},
-    series::{SignalSettings, Time, seconds},
+    diagnose::{
+        declared::{Declared, Edge, Relation},
+        flows::FlowKind,
+    },
+    series::{Time, seconds},
     values::Name,
 };
 
-/// How much of the child a change of the parent brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// At most one of the child for each of the parent: a pending pair is one delta job.
-    AtMostOneEach,
-    /// The child grows as its parent does: of the jobs that end, the same share fails.
-    InProportion,
-    /// Whatever quiet history shows.
-    Learned,
-}
-
-/// An edge of the graph.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    parent: &'static str,
-    child: &'static str,
-    delay_max_s: i64,
-    relation: Relation,
-}
-
-const fn each(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
-    Edge { parent, child, delay_max_s, relation: Relation::AtMostOneEach }
-}
-
-const fn in_proportion(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
-    Edge { parent, child, delay_max_s, relation: Relation::InProportion }
-}
-
-const fn learned(parent: &'static str, child: &'static str, delay_max_s: i64) -> Edge {
-    Edge { parent, child, delay_max_s, relation: Relation::Learned }
-}
-
-/// Devices poll for their target at least every 15 minutes by default, so that what they ask for
-/// follows within this, and jobs wait behind one another for as long again.
-const POLL_S: i64 = 900;
 /// Values beyond this are left out: their squares, summed, would not stay finite.
 const VALUE_MAX: f64 = 1e140;
-const SAME_SNAPSHOT_S: i64 = 60;
-/// A configured edge states no delay: the longest of the declared ones.
-const USER_DELAY_S: i64 = 2 * POLL_S;
-
-/// What drives what on an open-balena platform.
-const EDGES: &[Edge] = &[
-    each("pins_added", "devices_pinned", SAME_SNAPSHOT_S),
-    each("pins_removed", "devices_pinned", SAME_SNAPSHOT_S),
-    each("pins_added", "devices_pinned_to_running", SAME_SNAPSHOT_S),
-    each("pins_removed", "devices_pinned_to_running", SAME_SNAPSHOT_S),
-    each("pins_moved", "devices_pinned_to_running", SAME_SNAPSHOT_S),
-    each("pins_added", "pending_updates", SAME_SNAPSHOT_S),
-    each("pins_removed", "pending_updates", SAME_SNAPSHOT_S),
-    each("pins_moved", "pending_updates", SAME_SNAPSHOT_S),
-    each("pins_added", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("pins_removed", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("pins_moved", "device_rows_written_total", SAME_SNAPSHOT_S),
-    learned("application_targets_changed", "pending_updates", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_online", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_vpn_connected", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_heartbeat_online", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_vpn_heartbeat_mismatch", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_pinned", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_pinned_to_running", SAME_SNAPSHOT_S),
-    each("devices_removed", "pending_updates", SAME_SNAPSHOT_S),
-    each("devices_removed", "applications", SAME_SNAPSHOT_S),
-    each("devices_removed", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("applications", "organizations", SAME_SNAPSHOT_S),
-    each("os_targets_added", "devices_os_targeted", SAME_SNAPSHOT_S),
-    each("os_targets_removed", "devices_os_targeted", SAME_SNAPSHOT_S),
-    each("os_targets_added", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("os_targets_removed", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("os_targets_moved", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("supervisor_targets_added", "devices_supervisor_targeted", SAME_SNAPSHOT_S),
-    each("supervisor_targets_removed", "devices_supervisor_targeted", SAME_SNAPSHOT_S),
-    each("supervisor_targets_added", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("supervisor_targets_removed", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("supervisor_targets_moved", "device_rows_written_total", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_os_targeted", SAME_SNAPSHOT_S),
-    each("devices_removed", "devices_supervisor_targeted", SAME_SNAPSHOT_S),
-    each("pending_updates", "pending_pairs", SAME_SNAPSHOT_S),
-    each("pending_pairs", "applications_pending", SAME_SNAPSHOT_S),
-    each("pending_updates", "updates_in_progress", POLL_S),
-    each("pending_pairs", "delta_requests_total", POLL_S),
-    each("pending_pairs", "delta_queue", POLL_S),
-    each("pending_pairs", "delta_workers_busy", POLL_S),
-    each("delta_requests_total", "delta_queue", POLL_S),
-    in_proportion("delta_requests_total", "delta_successes_total", POLL_S),
-    in_proportion("delta_successes_total", "delta_failures_total", SAME_SNAPSHOT_S),
-    learned("delta_queue", "delta_seconds_p95", POLL_S),
-    learned("updates_in_progress", "egress_bytes_total", POLL_S),
-    learned("updates_in_progress", "api_requests_total", POLL_S),
-    learned("updates_in_progress", "device_rows_written_total", POLL_S),
-    learned("devices_online", "updates_in_progress", POLL_S),
-    learned("devices_online", "api_requests_total", POLL_S),
-];
-
-/// The platform's own edges, as they are declared to `rank`.
-pub fn edges() -> impl Iterator<Item = declared::Edge> {
-    EDGES.iter().map(|edge| declared::Edge {
-        parent: edge.parent.to_owned(),
-        child: edge.child.to_owned(),
-        delay_max: Some(TimeDelta::seconds(edge.delay_max_s)),
-    })
-}
+/// An edge that states no delay: devices poll for their target at least every 15 minutes by
+/// default, and jobs wait behind one another for as long again.
+const DELAY_MAX: TimeDelta = TimeDelta::minutes(30);
 
 /// A signal that is away from its ordinary level.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -210,7 +114,7 @@ type Rank = (f64, Reverse<u32>, Time);
 /// The way from an ancestor to a changed signal.
 struct Path {
     ancestor: String,
-    delay_max_s: i64,
+    delay_max: TimeDelta,
     relation: Relation,
     first_step: String,
     steps: u32,
@@ -219,16 +123,12 @@ struct Path {
 impl Graph {
     /// Learns proportions from a sample without an incident, given every signal with its level, in
     /// the order of the names.
-    pub fn observe(
-        &mut self,
-        levels: &[(&Name, Option<f64>)],
-        user: &BTreeMap<String, SignalSettings>,
-    ) {
+    pub fn observe(&mut self, levels: &[(&Name, Option<f64>)], declared: &Declared) {
         let known = self.places.signals.iter();
         let same = known.len() == levels.len()
             && known.zip(levels).all(|(name, (signal, _))| name.is(signal));
         if !same {
-            self.find_places(levels, user);
+            self.find_places(levels, declared);
         }
         for [parent, child, slope] in &self.places.edges {
             if let (Some(x), Some(y)) = (levels[*parent].1, levels[*child].1)
@@ -240,20 +140,12 @@ impl Graph {
         }
     }
 
-    fn find_places(
-        &mut self,
-        levels: &[(&Name, Option<f64>)],
-        user: &BTreeMap<String, SignalSettings>,
-    ) {
-        let declared = EDGES.iter().filter(|edge| edge.relation == Relation::Learned);
-        let declared = declared.map(|edge| (edge.parent, edge.child));
-        let configured = user.iter().flat_map(|(parent, settings)| {
-            settings.drives.iter().map(move |child| (parent.as_str(), child.as_str()))
-        });
+    fn find_places(&mut self, levels: &[(&Name, Option<f64>)], declared: &Declared) {
         let place = |name: &str| levels.binary_search_by(|(other, _)| (***other).cmp(name)).ok();
         self.places.signals = levels.iter().map(|(signal, _)| (*signal).clone()).collect();
         self.places.edges.clear();
-        for (parent, child) in declared.chain(configured) {
+        for edge in declared.edges().filter(|edge| edge.relation == Relation::Learned) {
+            let (parent, child) = (edge.parent.as_str(), edge.child.as_str());
             let (Some(from), Some(to)) = (place(parent), place(child)) else { continue };
             let slope = self.slope_index(parent, child).unwrap_or(self.slopes.len());
             if slope == self.slopes.len() {
@@ -277,10 +169,10 @@ impl Graph {
         change: Moved,
         (moved, growth): (impl Fn(&str) -> Option<Moved>, impl Fn(&str, TimeDelta) -> Option<f64>),
         interval_s: f64,
-        user: &BTreeMap<String, SignalSettings>,
+        declared: &Declared,
     ) -> Option<Explanation> {
         let mut best: Option<(Rank, Explanation)> = None;
-        let mut waiting = VecDeque::from(steps_from(signal, user));
+        let mut waiting = VecDeque::from(steps_from(signal, declared));
         let mut seen = std::collections::BTreeSet::from([signal.to_owned()]);
         while let Some(path) = waiting.pop_front() {
             if !seen.insert(path.ancestor.clone()) {
@@ -288,7 +180,7 @@ impl Graph {
             }
             if path.relation == Relation::InProportion
                 && path.steps == 1
-                && let Some(growth) = growth(&path.ancestor, TimeDelta::seconds(path.delay_max_s))
+                && let Some(growth) = growth(&path.ancestor, path.delay_max)
             {
                 let explanation = in_proportion_to(&path.ancestor, growth, change);
                 let rank = (explanation.share, Reverse(path.steps), change.onset);
@@ -296,7 +188,7 @@ impl Graph {
                     best = Some((rank, explanation));
                 }
             } else if let Some(ancestor) = moved(&path.ancestor)
-                && follows(change.onset, ancestor.onset, path.delay_max_s, interval_s)
+                && follows(change.onset, ancestor.onset, path.delay_max, interval_s)
             {
                 let explanation = self.predict(signal, change, &path, ancestor);
                 // Of those that predict as much, the nearest, and of these the one that moved last:
@@ -306,11 +198,12 @@ impl Graph {
                     best = Some((rank, explanation));
                 }
             }
-            for step in parents(&path.ancestor, user) {
+            for edge in declared.edges_to(&path.ancestor) {
+                let known = path.relation == edge.relation;
                 waiting.push_back(Path {
-                    ancestor: step.0,
-                    delay_max_s: path.delay_max_s + step.1,
-                    relation: if path.relation == step.2 { step.2 } else { Relation::Learned },
+                    ancestor: edge.parent.clone(),
+                    delay_max: longer(path.delay_max, edge),
+                    relation: if known { edge.relation } else { Relation::Learned },
                     first_step: path.first_step.clone(),
                     steps: path.steps + 1,
                 });
@@ -384,55 +277,45 @@ fn slopes_of_any_version<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Lea
     })
 }
 
-/// Whether this signal is known to drive any other.
-pub fn is_parent(signal: &str, user: &BTreeMap<String, SignalSettings>) -> bool {
-    EDGES.iter().any(|edge| edge.parent == signal)
-        || user.get(signal).is_some_and(|settings| !settings.drives.is_empty())
-}
-
 /// Signals that drive this one in a proportion that only its history can show.
 pub fn learned_parents<'a>(
-    signal: &'a str,
-    user: &'a BTreeMap<String, SignalSettings>,
-) -> impl Iterator<Item = &'a str> {
-    let declared = EDGES.iter().filter(move |edge| edge.child == signal);
-    let declared = declared.filter(|edge| edge.relation == Relation::Learned);
-    let configured =
-        user.iter().filter(move |(_, settings)| settings.drives.iter().any(|d| d == signal));
-    declared.map(|edge| edge.parent).chain(configured.map(|(name, _)| name.as_str()))
+    signal: &str,
+    declared: &'a Declared,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let edges = declared.edges_to(signal).iter();
+    edges.filter(|edge| edge.relation == Relation::Learned).map(|edge| edge.parent.as_str())
 }
 
 /// An effect never precedes its cause, but two sources are not sampled at one instant: an interval
 /// of grace.
-fn follows(effect: Time, cause: Time, delay_max_s: i64, interval_s: f64) -> bool {
+fn follows(effect: Time, cause: Time, delay_max: TimeDelta, interval_s: f64) -> bool {
     let interval = seconds(interval_s);
-    effect + interval >= cause && effect - cause <= TimeDelta::seconds(delay_max_s) + interval
+    effect + interval >= cause && effect - cause <= delay_max + interval
 }
 
-fn parents(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<(String, i64, Relation)> {
-    let declared = EDGES.iter().filter(|edge| edge.child == signal);
-    let declared = declared.map(|edge| (edge.parent.to_owned(), edge.delay_max_s, edge.relation));
-    let configured =
-        user.iter().filter(|(_, settings)| settings.drives.iter().any(|d| d == signal));
-    let configured = configured.map(|(name, _)| (name.clone(), USER_DELAY_S, Relation::Learned));
-    declared.chain(configured).collect()
-}
-
-fn steps_from(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Vec<Path> {
-    let steps = parents(signal, user).into_iter();
-    let path = |(parent, delay_max_s, relation): (String, i64, Relation)| Path {
-        first_step: parent.clone(),
-        ancestor: parent,
-        delay_max_s,
-        relation,
+fn steps_from(signal: &str, declared: &Declared) -> Vec<Path> {
+    let path = |edge: &Edge| Path {
+        first_step: edge.parent.clone(),
+        ancestor: edge.parent.clone(),
+        delay_max: longer(TimeDelta::zero(), edge),
+        relation: edge.relation,
         steps: 1,
     };
-    steps.map(path).collect()
+    declared.edges_to(signal).iter().map(path).collect()
+}
+
+/// The delay along a way and one edge more. Delays of a configuration are bounded, and so is this.
+fn longer(so_far: TimeDelta, edge: &Edge) -> TimeDelta {
+    let step = edge.delay_max.unwrap_or(DELAY_MAX);
+    so_far.checked_add(&step).unwrap_or(so_far)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::graph::open_balena;
+
+    const POLL_S: i64 = 900;
 
     fn at(seconds: i64) -> Time {
         Time::from_timestamp(1_569_276_960 + seconds, 0).unwrap()
@@ -448,7 +331,7 @@ mod tests {
             found.map(|(_, moved)| *moved)
         };
         let growth = |_: &str, _: TimeDelta| None;
-        Graph::default().explain(signal, change, (moved, growth), 15.0, &BTreeMap::new())
+        Graph::default().explain(signal, change, (moved, growth), 15.0, &open_balena())
     }
 
     #[test]
@@ -466,7 +349,7 @@ mod tests {
                 failures,
                 (|_: &str| None, grew),
                 15.0,
-                &BTreeMap::new(),
+                &open_balena(),
             );
             let found = explanation.map_or(0.0, |explanation| explanation.share);
             assert!((found - share).abs() < 1e-9, "{signal} {growth}: {found}");
@@ -521,21 +404,5 @@ mod tests {
         let explanation =
             explain("delta_queue", moved(300, 0.0, 500.0), &[("pins_removed", moved(0, 0.0, 9e4))]);
         assert_eq!(explanation.unwrap().share, 1.0);
-    }
-
-    #[test]
-    fn the_declared_graph_has_no_cycle_and_knows_its_signals() {
-        for edge in EDGES {
-            assert!(crate::series::built_in(edge.parent).is_some(), "{}", edge.parent);
-            assert!(crate::series::built_in(edge.child).is_some(), "{}", edge.child);
-            let mut waiting = vec![edge.child];
-            let mut steps = 0;
-            while let Some(signal) = waiting.pop() {
-                assert_ne!(signal, edge.parent, "a cycle through {}", edge.parent);
-                steps += 1;
-                assert!(steps < 10_000, "a cycle below {}", edge.child);
-                waiting.extend(EDGES.iter().filter(|e| e.parent == signal).map(|e| e.child));
-            }
-        }
     }
 }

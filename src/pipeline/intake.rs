@@ -146,7 +146,7 @@ impl Pipeline {
         let new = values.keys().filter(|signal| !self.state.signals.contains_key(*signal));
         for signal in new.cloned().collect::<Vec<Name>>() {
             let mut fresh = super::signal_watch::fresh(&signal, source);
-            fresh.known = Known::of(&signal, &self.settings.signals);
+            fresh.known = Known::of(&signal, &self.settings.graph);
             self.state.signals.insert(signal, fresh);
         }
     }

@@ -1,12 +1,10 @@
 //! What is known of a signal beside its state: what its name and the configuration say of it. Kept
 //! with the signal, because looking it up at every sample takes longer than watching it.
 
-use std::collections::BTreeMap;
-
 use crate::{
     detect::Origin,
-    diagnose::{flows::FlowKind, graph, signatures},
-    series::{DELTA_FAILURE_RATIO, DELTA_THROUGHPUT, SignalSettings, built_in},
+    diagnose::{declared::Declared, flows::FlowKind, graph, signatures},
+    series::{DELTA_FAILURE_RATIO, DELTA_THROUGHPUT, built_in},
 };
 
 /// See the module. It is no state: it is not stored, and states that differ in it are the same.
@@ -25,12 +23,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(signal: &str, user: &BTreeMap<String, SignalSettings>) -> Known {
+    pub(super) fn of(signal: &str, declared: &Declared) -> Known {
         Known {
             is_exact: is_exact(signal),
             is_flow: is_flow(signal),
-            drives: graph::is_parent(signal, user),
-            has_learned_parents: graph::learned_parents(signal, user).next().is_some(),
+            drives: declared.is_parent(signal),
+            has_learned_parents: graph::learned_parents(signal, declared).next().is_some(),
             origin_told: None,
         }
     }

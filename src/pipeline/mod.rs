@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     budget::MONTH_DAYS,
-    diagnose::displacement::Displacement,
+    diagnose::{declared::Declared, displacement::Displacement},
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
     series::{SignalSettings, Time},
@@ -54,6 +54,8 @@ pub struct Settings {
     pub false_warnings_per_month: f64,
     /// User signals and overrides of built-in ones, by name.
     pub signals: BTreeMap<String, SignalSettings>,
+    /// What drives what.
+    pub graph: Declared,
     /// Incident ids count 1, 2, …; otherwise they carry the detection time, so that an id is never
     /// used twice even if the store is lost.
     pub plain_ids: bool,
@@ -154,7 +156,7 @@ impl Pipeline {
     /// A pipeline that continues from `state` (`State::default()` for a first start).
     pub fn new(settings: Settings, mut state: State) -> Pipeline {
         for (signal, watched) in &mut state.signals {
-            watched.known = Known::of(signal, &settings.signals);
+            watched.known = Known::of(signal, &settings.graph);
         }
         Pipeline { settings, state, touched: BTreeMap::new(), inherited: None }
     }

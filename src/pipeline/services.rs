@@ -315,7 +315,7 @@ impl Pipeline {
 
     /// Whether something that is watched drives this signal in a proportion that must be learned.
     pub(super) fn is_driven(&self, signal: &str) -> bool {
-        let mut parents = graph::learned_parents(signal, &self.settings.signals);
+        let mut parents = graph::learned_parents(signal, &self.settings.graph);
         parents.any(|parent| self.state.signals.contains_key(parent))
     }
 

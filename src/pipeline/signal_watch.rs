@@ -106,7 +106,7 @@ impl Pipeline {
             // The present level of every signal, those of other sources included.
             let State { graph, signals, .. } = &mut self.state;
             let levels = signals.iter().map(|(signal, watched)| (signal, watched.status.value));
-            graph.observe(&levels.collect::<Vec<_>>(), &self.settings.signals);
+            graph.observe(&levels.collect::<Vec<_>>(), &self.settings.graph);
         }
         self.settle_changes(intake);
         self.settle_connections(intake);
@@ -230,8 +230,8 @@ impl Pipeline {
         let change = Moved { before: change.before * scale, after: change.after * scale, ..change };
         let moved = |ancestor: &str| self.moved(ancestor, change.onset);
         let growth = |parent: &str, delay: TimeDelta| self.growth(parent, change.onset - delay);
-        let user = &self.settings.signals;
-        self.state.graph.explain(signal, change, (moved, growth), self.settings.interval_s, user)
+        let (graph, interval_s) = (&self.settings.graph, self.settings.interval_s);
+        self.state.graph.explain(signal, change, (moved, growth), interval_s, graph)
     }
 
     /// The mean of a driving signal since then over its ordinary level.

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         false_pages_per_month: 1.0,
         false_warnings_per_month: 10.0,
         signals: BTreeMap::new(),
+        graph: crate::config::graph::open_balena(),
         plain_ids: true,
     }
 }

@@ -371,6 +371,7 @@ fn the_settings_know_which_signals_may_be_pushed() {
         .map(|(name, kind)| SourceConfig { name: name.to_owned(), kind })
         .into(),
         signals: BTreeMap::new(),
+        graph: crate::config::graph::open_balena(),
         notify: NotifyConfig::default(),
     };
     let settings = Settings::of(&config);

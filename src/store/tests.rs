@@ -342,6 +342,7 @@ async fn a_restart_in_the_middle_is_no_restart() {
         false_pages_per_month: 1.0,
         false_warnings_per_month: 10.0,
         signals: BTreeMap::new(),
+        graph: crate::config::graph::open_balena(),
         plain_ids: false,
     };
     let mut running = Pipeline::new(settings.clone(), State::default());

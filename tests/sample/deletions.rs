@@ -36,6 +36,7 @@ impl Watched {
             false_pages_per_month: 1.0,
             false_warnings_per_month: 10.0,
             signals: std::collections::BTreeMap::new(),
+            graph: headwater::config::graph::open_balena(),
             plain_ids: true,
         };
         let source = fleet(&server.url("headwater", database));

@@ -104,6 +104,7 @@ pub(super) fn settings() -> PipelineSettings {
         false_pages_per_month: 1.0,
         false_warnings_per_month: 10.0,
         signals: BTreeMap::new(),
+        graph: headwater::config::graph::open_balena(),
         plain_ids: true,
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::diagnose::declared::Edge;
+use crate::diagnose::declared::{Edge, Relation};
 
 /// The sample at which things happen.
 const FAULT: usize = 300;
@@ -57,6 +57,7 @@ fn graph(edges: &[(&str, &str, Option<i64>)]) -> Declared {
         parent: (*parent).to_owned(),
         child: (*child).to_owned(),
         delay_max: delay_s.map(TimeDelta::seconds),
+        relation: Relation::Learned,
     };
     Declared::new(edges.iter().map(edge)).expect("no cycle")
 }

@@ -2,7 +2,10 @@
 //! were taken.
 
 use super::*;
-use crate::series::SignalSettings;
+use crate::{
+    diagnose::declared::{Declared, Edge, Relation},
+    series::SignalSettings,
+};
 use IrregularityKind::{
     ClockStep, CounterReset, Duplicate, Gap, NotFinite, OutOfOrder, OutOfRange, Stale,
 };
@@ -164,8 +167,13 @@ fn a_clock_that_was_set_deafens_a_source_in_neither_direction() {
 fn a_time_that_cannot_be_is_left_out_from_any_source() {
     let mut pipeline = Pipeline::new(settings(), State::default());
     // One that drives another is remembered for as long as its effects may take.
-    let drives = SignalSettings { drives: vec!["other".to_owned()], ..SignalSettings::default() };
-    pipeline.settings.signals.insert("queue".to_owned(), drives);
+    let edge = Edge {
+        parent: "queue".to_owned(),
+        child: "other".to_owned(),
+        delay_max: None,
+        relation: Relation::Learned,
+    };
+    pipeline.settings.graph = Declared::new([edge]).expect("no cycle");
     let near = [-62_167_219_201, 253_402_300_800].map(|it| Time::from_timestamp(it, 0).unwrap());
     for at in near.into_iter().chain([Time::MIN_UTC, Time::MAX_UTC]) {
         let reading = Reading { values: Values::from([("queue", 1.0)]), ..Reading::default() };
