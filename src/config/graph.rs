@@ -264,7 +264,7 @@ fn what(node: &Node, line: usize, path: &str, mistakes: &mut Vec<Mistake>) -> Op
         let at = join(path, &entry.key);
         let text = if let Value::Scalar(text) = &entry.node.value { text.as_str() } else { "" };
         match entry.key.as_str() {
-            "within" => delay_max = Some(delay(text, entry.line, &at, mistakes)?),
+            "within" => delay_max = delay(text, entry.line, &at, mistakes),
             "relation" => match RELATIONS.iter().find(|(name, _)| *name == text) {
                 Some((_, known)) => relation = *known,
                 None => {
@@ -392,6 +392,8 @@ mod tests {
         check_refused(
             "cpu: {latency: {within: 5, relation: learnt, delay: 5s}}\nqueue: {errors: forbidden}\n",
             &expect![[r#"
+                graph.yml:1: cpu.latency.delay: unknown key; valid keys here: within, relation
+                graph.yml:1: cpu.latency.relation: "learnt" is no relation (did you mean "learned"?): write at_most_one_each, in_proportion, learned
                 graph.yml:1: cpu.latency.within: "5" is no delay: write whole numbers with the units d, h, m, s, ms, as in 30s, or leave it out
                 graph.yml:2: queue.errors: there is no such edge that could be forbidden: remove this line"#]],
         );
@@ -413,7 +415,9 @@ mod tests {
     fn cycles_are_refused_at_one_of_their_lines() {
         check_refused(
             "cpu: [errors]\nqueue: [latency]\nlatency: [errors]\nerrors: [queue]\n",
-            &expect![[r#"graph.yml:2: queue.latency: "errors" -> "queue" -> "latency" -> "errors" is a cycle, and no effect drives its cause: remove one of these edges"#]],
+            &expect![[
+                r#"graph.yml:2: queue.latency: "errors" -> "queue" -> "latency" -> "errors" is a cycle, and no effect drives its cause: remove one of these edges"#
+            ]],
         );
     }
 }
