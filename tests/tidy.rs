@@ -69,6 +69,7 @@ const PURE_FILES: &[&str] = &[
     "src/simulate/generate.rs",
     "src/simulate/life.rs",
     "src/simulate/night.rs",
+    "src/simulate/physics.rs",
 ];
 
 /// What a pure module must not mention: it has no clock, no task, no socket, no log.

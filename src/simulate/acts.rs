@@ -32,6 +32,28 @@ pub enum Act {
         /// How many.
         devices: u64,
     },
+    /// The devices of a part of the fleet are pinned to the releases that they run, all over the
+    /// platform: those whose id leaves this rest when divided.
+    PinPartToRunning {
+        /// The rest, below `of`.
+        part: u64,
+        /// The divisor.
+        of: u64,
+    },
+    /// The pins of such a part are cleared.
+    UnpinPart {
+        /// The rest, below `of`.
+        part: u64,
+        /// The divisor.
+        of: u64,
+    },
+    /// The pins of such a part move to the newest other release of the device's application.
+    RepinPart {
+        /// The rest, below `of`.
+        part: u64,
+        /// The divisor.
+        of: u64,
+    },
     /// An application's devices are pinned to the releases that they run.
     PinApplication {
         /// Which.
@@ -51,6 +73,27 @@ pub enum Act {
     UnpinOrganization {
         /// Which.
         organization: i64,
+    },
+    /// The next so many devices of an organisation are pinned to the releases that they run.
+    PinOrganizationBatch {
+        /// Which.
+        organization: i64,
+        /// How many.
+        devices: u64,
+    },
+    /// The next so many pins of an organisation are cleared.
+    UnpinOrganizationBatch {
+        /// Which.
+        organization: i64,
+        /// How many.
+        devices: u64,
+    },
+    /// An owner provisions devices in an application; they run nothing yet.
+    Provision {
+        /// Which.
+        application: i64,
+        /// How many.
+        devices: u64,
     },
     /// An application gets a new release as its target.
     RetargetApplication {
@@ -75,6 +118,11 @@ pub enum Act {
     },
     /// Every supervisor target is cleared.
     ClearSupervisorTargets,
+    /// The next so many supervisor targets are cleared, in the order of the devices' ids.
+    ClearSupervisorTargetsBatch {
+        /// How many.
+        devices: u64,
+    },
     /// Devices are deleted all over the platform, in one statement: each whose id is a multiple of
     /// this.
     DeleteEveryNth {
@@ -116,13 +164,35 @@ impl Fleet {
             Act::MigrationStarts { .. } => Vec::new(),
             Act::UnpinEverything => self.unpin_everything(),
             Act::UnpinBatch { devices } => self.unpin_batch(devices),
+            Act::PinPartToRunning { part, of } => {
+                let pinnable = self.ids(|fleet, device| {
+                    in_part(device, part, of) && fleet.lacks_pin_to_running(device)
+                });
+                self.pin_to_running(&pinnable)
+            }
+            Act::UnpinPart { part, of } => {
+                let pinned = self.ids(|_, it| in_part(it, part, of) && it.pinned.is_some());
+                self.set_pins(pinned, None)
+            }
+            Act::RepinPart { part, of } => self.repin(|device| in_part(device, part, of)),
+            Act::PinOrganizationBatch { organization, devices } => {
+                let mut ids = self.ids_owned(organization, Fleet::lacks_pin_to_running);
+                ids.truncate(devices as usize);
+                self.pin_to_running(&ids)
+            }
+            Act::UnpinOrganizationBatch { organization, devices } => {
+                let mut ids = self.ids_owned(organization, |_, device| device.pinned.is_some());
+                ids.truncate(devices as usize);
+                self.set_pins(ids, None)
+            }
+            Act::Provision { application, devices } => self.provision(application, devices),
             Act::PinApplication { application } => self.pin_application(application),
             Act::UnpinApplication { application } => self.unpin_application(application),
             Act::PinOrganization { organization } => self.pin_organization(organization),
             Act::UnpinOrganization { organization } => self.unpin_organization(organization),
             Act::RetargetApplication { application } => self.retarget_application(application),
             Act::RetargetEverything => self.retarget_everything(),
-            Act::RepinEverything => self.repin_everything(),
+            Act::RepinEverything => self.repin(|_| true),
             Act::TargetNewestHostOs => self.target_newest_host_os(|_| true, usize::MAX),
             Act::TargetNewestHostOsBatch { devices } => {
                 self.target_newest_host_os(|_| true, devices as usize)
@@ -132,7 +202,10 @@ impl Fleet {
                 let is_owned = |device: &Device| owned.contains(&device.application);
                 self.target_newest_host_os(is_owned, usize::MAX)
             }
-            Act::ClearSupervisorTargets => self.clear_supervisor_targets(),
+            Act::ClearSupervisorTargets => self.clear_supervisor_targets(usize::MAX),
+            Act::ClearSupervisorTargetsBatch { devices } => {
+                self.clear_supervisor_targets(devices as usize)
+            }
             Act::DeleteEveryNth { nth } => self.delete_every_nth(nth),
             Act::DeleteBatch { devices } => self.delete_batch(devices),
             Act::DeleteApplication { application } => self.delete_application(application),
@@ -211,10 +284,11 @@ impl Fleet {
         used.into_iter().flat_map(|application| self.retarget_application(application)).collect()
     }
 
-    /// Moves every pin to the newest other release of the device's application, where there is one.
-    pub fn repin_everything(&mut self) -> Vec<RowChange> {
+    /// Moves the pins of the devices that `wanted` names to the newest other release of the device's
+    /// application, where there is one.
+    pub fn repin(&mut self, wanted: impl Fn(&Device) -> bool) -> Vec<RowChange> {
         let mut changes = Vec::new();
-        for device in self.devices().filter(|device| device.pinned.is_some()) {
+        for device in self.devices().filter(|device| device.pinned.is_some() && wanted(device)) {
             let releases = self.application(device.application).map(|it| it.releases.as_slice());
             let mut newest_first = releases.unwrap_or_default().iter().rev().copied();
             if let Some(other) = newest_first.find(|release| Some(*release) != device.pinned) {
@@ -241,9 +315,17 @@ impl Fleet {
         self.apply_all(changes)
     }
 
-    /// Clears every supervisor target that is set.
-    pub fn clear_supervisor_targets(&mut self) -> Vec<RowChange> {
-        let set = self.devices().filter(|device| device.supervisor_target.is_some());
+    /// Provisions devices in an application.
+    pub fn provision(&mut self, application: i64, devices: u64) -> Vec<RowChange> {
+        let first = self.device_id_issued_max() + 1;
+        let new = (first..first + devices as i64)
+            .map(|id| RowChange::DeviceInserted(Device::provisioned(id, application)));
+        self.apply_all(new.collect())
+    }
+
+    /// Clears supervisor targets that are set, at most so many.
+    pub fn clear_supervisor_targets(&mut self, most: usize) -> Vec<RowChange> {
+        let set = self.devices().filter(|device| device.supervisor_target.is_some()).take(most);
         let cleared =
             set.map(|device| RowChange::SupervisorTarget { device: device.id, release: None });
         let changes = cleared.collect();
@@ -301,6 +383,11 @@ impl Fleet {
         devices.filter(|device| wanted(self, device)).map(|device| device.id).collect()
     }
 
+    fn ids_owned(&self, organization: i64, wanted: impl Fn(&Fleet, &Device) -> bool) -> Vec<i64> {
+        let owned = self.applications_of(organization).into_iter();
+        owned.flat_map(|application| self.ids_in(application, &wanted)).collect()
+    }
+
     fn applications_of(&self, organization: i64) -> Vec<i64> {
         let owned = self.applications().iter().filter(|it| it.organization == organization);
         owned.map(|application| application.id).collect()
@@ -329,4 +416,9 @@ impl Fleet {
         }
         changes
     }
+}
+
+/// The device's id leaves this rest.
+fn in_part(device: &Device, part: u64, of: u64) -> bool {
+    device.id.unsigned_abs() % of == part
 }

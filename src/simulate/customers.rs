@@ -5,6 +5,7 @@ use super::{
     Settings,
     chance::Chance,
     fleet::{Application, Device, Fleet, RowChange},
+    life::heavy_tail_mean,
 };
 
 /// Of the acts on pins, the share that moves existing pins to another release.
@@ -46,14 +47,20 @@ pub(super) fn act_on_pins(
     let thousands = fleet.device_count() as f64 / 1e3;
     let a_day = settings.pin_acts_per_organization_per_day * organizations
         + settings.pin_acts_per_thousand_devices_per_day * thousands;
+    let at_once_max = settings.physics.acts_at_once_max;
+    let a_day = a_day / heavy_tail_mean(at_once_max);
     let mut changes = Vec::new();
     for _ in 0..chance.poisson(a_day * days) {
         let deed = choose_deed(fleet, settings, chance);
-        let act = if chance.happens(settings.organization_wide_act_share) {
+        let mut act = if chance.happens(settings.organization_wide_act_share) {
             act_on_organization(fleet, deed, chance)
         } else {
             act_on_application(fleet, deed, chance)
         };
+        if at_once_max > 1 {
+            let further = chance.heavy_tail(at_once_max) - 1;
+            act.extend(act_further(fleet, &act, deed, further, chance));
+        }
         // Applied at once: the next act finds the fleet as this one left it.
         for change in &act {
             fleet.apply(change);
@@ -118,6 +125,34 @@ fn act_on_application(fleet: &Fleet, deed: Deed, chance: &mut Chance) -> Vec<Row
         }
     }
     Vec::new()
+}
+
+/// The owner of a first act does the same to further applications of his.
+fn act_further(
+    fleet: &Fleet,
+    first: &[RowChange],
+    deed: Deed,
+    further: u64,
+    chance: &mut Chance,
+) -> Vec<RowChange> {
+    let Some(RowChange::Pin { device, .. }) = first.first() else { return Vec::new() };
+    let device = fleet.device(*device);
+    let acted_on = device.and_then(|device| fleet.application(device.application));
+    let Some(acted_on) = acted_on else { return Vec::new() };
+    let owned = fleet.applications().iter();
+    let owned: Vec<&Application> = owned
+        .filter(|it| it.organization == acted_on.organization && it.id != acted_on.id)
+        .collect();
+    let mut all = Vec::new();
+    for application in chance.sample(owned, further as usize) {
+        let candidates = candidates(fleet, application, deed);
+        if !candidates.is_empty() {
+            let size = chance.heavy_tail(candidates.len() as u64) as usize;
+            let chosen = chance.sample(candidates, size);
+            all.extend(changes(fleet, application, deed, &chosen, chance));
+        }
+    }
+    all
 }
 
 fn act_on_organization(fleet: &Fleet, deed: Deed, chance: &mut Chance) -> Vec<RowChange> {

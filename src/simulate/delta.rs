@@ -10,12 +10,6 @@ use super::{Settings, chance::Chance};
 /// another.
 pub type Pair = (i64, Option<i64>, i64);
 
-/// The shortest job; the average is twice as long, because durations have a heavy tail.
-const JOB_SECONDS_MIN: f64 = 45.0;
-
-/// The longest job.
-const JOB_SECONDS_MAX: f64 = 1_200.0;
-
 /// `delta_seconds_p95` looks at the jobs that ended in this long.
 const RECENT_MS: i64 = 15 * 60 * 1_000;
 
@@ -27,6 +21,8 @@ const CACHED_MAX: usize = 200_000;
 pub struct DeltaService {
     workers: usize,
     failure_share: f64,
+    /// The shortest and the longest job.
+    job_s: (f64, f64),
     chance: Chance,
     queue: VecDeque<Job>,
     /// By the time at which each ends, in milliseconds of the simulated clock, and its number.
@@ -56,6 +52,7 @@ impl DeltaService {
         DeltaService {
             workers: settings.delta_workers as usize,
             failure_share: settings.delta_failure_share,
+            job_s: (settings.physics.delta_job_s_min, settings.physics.delta_job_s_max),
             // A stream of its own: the fleet's life does not depend on how busy the service is.
             chance: Chance::new(settings.seed ^ 0x64_65_6c_74_61),
             queue: VecDeque::new(),
@@ -74,6 +71,11 @@ impl DeltaService {
     /// From now on so many jobs run at once; those that run are not stopped.
     pub fn set_workers(&mut self, workers: usize) {
         self.workers = workers;
+    }
+
+    /// The process starts anew: its counters count from zero. What waits and runs is kept.
+    pub fn restart_counters(&mut self) {
+        (self.requests, self.successes, self.failures) = (0, 0, 0);
     }
 
     /// From now on this share of jobs fails, 0..1.
@@ -162,7 +164,8 @@ impl DeltaService {
             && let Some(job) = self.queue.pop_front()
         {
             let stretch = 1.0 / (1.0 - self.chance.unit()).sqrt();
-            let seconds = (JOB_SECONDS_MIN * stretch).min(JOB_SECONDS_MAX);
+            let (shortest, longest) = self.job_s;
+            let seconds = (shortest * stretch).min(longest);
             self.started += 1;
             self.running.insert((at_ms + (seconds * 1e3) as i64, self.started), job);
         }
@@ -183,6 +186,9 @@ impl DeltaService {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The longest job, by default.
+    const JOB_SECONDS_MAX: f64 = 1_200.0;
 
     fn service(workers: u64, failure_share: f64) -> DeltaService {
         let settings = Settings::new(1, 1_000, 20, 5);

@@ -31,6 +31,18 @@ pub enum Fault {
         /// The share, 0..1.
         share: f64,
     },
+    /// Connected devices lose the flag of their VPN, a few at a time, and go on reporting.
+    FlagsLost {
+        /// Their share in an hour.
+        per_hour: f64,
+    },
+    /// Somebody asks the API so many times as much as usual.
+    Requests {
+        /// How many times.
+        factor: f64,
+    },
+    /// The delta service is deployed anew: its counters begin at zero.
+    DeltaCountersReset,
 }
 
 impl Life {
@@ -40,6 +52,9 @@ impl Life {
             Fault::DeltaWorkers { left } => self.delta.set_workers(left),
             Fault::DeltaFailures { share } => self.delta.set_failure_share(share),
             Fault::FlagsMissed { share } => self.unnoticed_share = share,
+            Fault::FlagsLost { per_hour } => self.flags_lost_per_hour = per_hour,
+            Fault::Requests { factor } => self.request_factor = factor,
+            Fault::DeltaCountersReset => self.delta.restart_counters(),
             Fault::ConnectionsLost { share } => {
                 let online: Vec<i64> = self.online().collect();
                 let lost = online.into_iter().filter(|_| self.chance.happens(share));

@@ -143,6 +143,23 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device that was just provisioned: connected, and running nothing yet.
+    pub(super) fn provisioned(id: i64, application: i64) -> Device {
+        Device {
+            id,
+            application,
+            pinned: None,
+            running: None,
+            host_os_target: None,
+            supervisor_target: None,
+            vpn_connected: true,
+            heartbeat: Heartbeat::Online,
+            update_status: None,
+            download_progress: None,
+            habit: Habit::Ordinary,
+        }
+    }
+
     /// Connected to the VPN or with an online heartbeat.
     pub fn is_online(&self) -> bool {
         self.vpn_connected || self.heartbeat == Heartbeat::Online

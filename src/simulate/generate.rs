@@ -80,7 +80,8 @@ fn add_organizations(fleet: &mut Fleet, settings: &Settings) {
 /// supervisor.
 fn add_applications(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     let organizations = settings.organizations;
-    let weights = Weights::new((0..organizations).map(|rank| 1.0 / (rank + 2) as f64));
+    let sizes = settings.physics.organization_sizes;
+    let weights = Weights::new((0..organizations).map(|rank| sizes.weight(rank)));
     for position in 0..settings.applications {
         let owner = if position < organizations { position } else { weights.draw(chance) as u64 };
         let organization = owner as i64 + 1;
@@ -118,7 +119,8 @@ fn add_releases(fleet: &mut Fleet, chance: &mut Chance) {
 fn add_devices(fleet: &mut Fleet, settings: &Settings, chance: &mut Chance) {
     let count = settings.applications;
     let by_rank = chance.sample((1..=count as i64).collect(), count as usize);
-    let weights = Weights::new((0..count).map(|rank| 1.0 / (rank + 2) as f64));
+    let sizes = settings.physics.application_sizes;
+    let weights = Weights::new((0..count).map(|rank| sizes.weight(rank)));
     let reach = settings.online_hours / (settings.online_hours + settings.offline_hours);
     for position in 0..settings.devices {
         let rank = if position < count { position as usize } else { weights.draw(chance) };

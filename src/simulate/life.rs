@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{TimeDelta, Timelike};
+use chrono::{Datelike, TimeDelta, Timelike};
 
 use super::{
     Settings,
@@ -17,43 +17,24 @@ use super::{
 };
 use crate::series::Time;
 
-/// A device learns of a new target when it next asks for its state: within this many seconds.
-const POLL_SECONDS: f64 = 300.0;
-
-/// How long a device waits, at most, before it asks again for a delta that is not there yet.
-const RETRY_SECONDS: f64 = 120.0;
-
-/// Downloads last between these, in seconds.
-const DOWNLOAD_SECONDS: (f64, f64) = (60.0, 600.0);
-
-/// Starting the new release lasts between these, in seconds.
-const APPLY_SECONDS: (f64, f64) = (10.0, 60.0);
-
 /// A delta's size: at least this, with a heavy tail up to `DELTA_MEGABYTES_MAX`.
 const DELTA_MEGABYTES_MIN: f64 = 4.0;
 
 /// The largest delta.
 const DELTA_MEGABYTES_MAX: u64 = 100;
 
-/// Requests of a connected device to the API in a second, and the bytes that it is sent in one.
-const DEVICE_REQUESTS_PER_SECOND: f64 = 1.0 / 60.0;
+/// The bytes that a connected device is sent in a second.
 const DEVICE_BYTES_PER_SECOND: f64 = 150.0;
 
 /// How many days a dark device stays dark.
 const DARK_DAYS: f64 = 90.0;
 
-/// Share of comings and goings that one of the two signs of life does not show until the next.
-const UNNOTICED_SHARE: f64 = 0.01;
-
-/// The most devices that one customer provisions in one go.
-const PROVISIONED_AT_ONCE_MAX: u64 = 40;
-
-/// The most applications that one owner ships a release to in one go.
-const ROLLED_OUT_AT_ONCE_MAX: u64 = 20;
-
 /// Longer times are lived in steps of this many seconds: within one, the hour's rates hold and what
 /// changed is noticed at its end.
 const STEP_SECONDS_MAX: i64 = 60;
+
+/// A mood lasts between these, in hours.
+const MOOD_HOURS: (f64, f64) = (0.2, 3.0);
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -66,14 +47,29 @@ pub struct Life {
     pub(super) chance: Chance,
     /// Share of comings and goings that one of the two signs of life does not show.
     pub(super) unnoticed_share: f64,
+    /// Share of the connected devices that lose the flag of their VPN in an hour, and nothing else.
+    pub(super) flags_lost_per_hour: f64,
+    /// How many times as many requests as usual the API gets.
+    pub(super) request_factor: f64,
     /// Devices that a fault has cut off.
     pub(super) cut_off: Vec<i64>,
+    mood: Mood,
     now: Time,
     updates: BTreeMap<i64, Stage>,
     /// (when in milliseconds, device): what the device does next about its update.
     due: BTreeSet<(i64, i64)>,
     egress_bytes: f64,
     api_requests: f64,
+}
+
+/// What all customers have in common at present.
+#[derive(Clone, Copy, Debug)]
+struct Mood {
+    /// How much busier than usual they are, and until when.
+    factor: f64,
+    until: Time,
+    /// Until when they ship more releases than usual.
+    season_until: Time,
 }
 
 /// How far a device is with its update.
@@ -100,13 +96,17 @@ impl Life {
         }
         let chance = Chance::new(settings.seed ^ 0x6c_69_66_65);
         let (updates, due) = (BTreeMap::new(), BTreeSet::new());
+        let unnoticed_share = settings.physics.unnoticed_share;
         Life {
             settings,
             fleet,
             delta,
             chance,
-            unnoticed_share: UNNOTICED_SHARE,
+            unnoticed_share,
+            flags_lost_per_hour: 0.0,
+            request_factor: 1.0,
             cut_off: Vec::new(),
+            mood: Mood { factor: 1.0, until: start, season_until: start },
             now: start,
             updates,
             due,
@@ -167,9 +167,15 @@ impl Life {
     fn live_step(&mut self, until: Time, all_changes: &mut Vec<RowChange>) {
         let duration_s = (until - self.now).num_milliseconds() as f64 / 1e3;
         let days = duration_s / SECONDS_PER_DAY;
-        let busy_days = days * activity(until.hour());
+        self.change_mood(days, until);
+        let physics = &self.settings.physics;
+        let at_work =
+            if until.weekday().num_days_from_monday() < 5 { 1.0 } else { physics.weekend };
+        let hour = until.hour() + physics.hours_ahead;
+        let busy_days = days * activity(hour) * at_work * self.mood.factor;
         let mut changes = Vec::new();
         self.come_and_go(days, until, &mut changes);
+        self.lose_flags(duration_s, &mut changes);
         self.provision_delete_and_move(busy_days, &mut changes);
         changes.extend(act_on_pins(&mut self.fleet, &self.settings, busy_days, &mut self.chance));
         self.roll_out(busy_days, &mut changes);
@@ -182,6 +188,38 @@ impl Life {
         all_changes.append(&mut changes);
     }
 
+    /// Every so often customers are together in another mood, and now and then a season begins.
+    fn change_mood(&mut self, days: f64, until: Time) {
+        let most = self.settings.physics.mood_max;
+        if most > 1 && self.mood.until <= until {
+            let factor = self.chance.heavy_tail(most) as f64 / heavy_tail_mean(most);
+            let seconds = 3_600.0 * self.chance.between(MOOD_HOURS.0, MOOD_HOURS.1);
+            self.mood.factor = factor;
+            self.mood.until = until + TimeDelta::seconds(seconds as i64);
+        }
+        if let Some(seasons) = self.settings.physics.seasons
+            && self.chance.poisson(seasons.a_day * days) > 0
+        {
+            let seconds = (seasons.hours * 3_600.0) as i64;
+            self.mood.season_until = until + TimeDelta::seconds(seconds);
+        }
+    }
+
+    /// A fault: connected devices lose the flag of their VPN until they next come or go.
+    fn lose_flags(&mut self, duration_s: f64, changes: &mut Vec<RowChange>) {
+        let devices = self.fleet.device_count() as f64;
+        let lost = devices * self.flags_lost_per_hour * duration_s / 3_600.0;
+        for _ in 0..self.chance.poisson(lost) {
+            let Some(device) = choose_device(&self.fleet, &mut self.chance) else { continue };
+            if device.vpn_connected {
+                let heartbeat = device.heartbeat;
+                let change =
+                    RowChange::Connection { device: device.id, vpn_connected: false, heartbeat };
+                self.apply(change, changes);
+            }
+        }
+    }
+
     fn apply(&mut self, change: RowChange, changes: &mut Vec<RowChange>) {
         self.fleet.apply(&change);
         changes.push(change);
@@ -192,7 +230,7 @@ impl Life {
     /// rate.
     fn come_and_go(&mut self, days: f64, until: Time, changes: &mut Vec<RowChange>) {
         let going = 24.0 / self.settings.online_hours;
-        let daylight = 0.75 + 0.25 * activity(until.hour());
+        let daylight = 0.75 + 0.25 * activity(until.hour() + self.settings.physics.hours_ahead);
         let coming = 24.0 / self.settings.offline_hours * daylight;
         let highest = going.max(coming);
         let devices = self.fleet.device_count() as f64;
@@ -228,13 +266,17 @@ impl Life {
     fn provision_delete_and_move(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let devices = self.fleet.device_count() as f64;
         let added = self.settings.devices_added_per_day * devices * days;
-        let batches = added / heavy_tail_mean(PROVISIONED_AT_ONCE_MAX);
+        let batches = added / heavy_tail_mean(self.settings.physics.provisioned_at_once_max);
         for _ in 0..self.chance.poisson(batches) {
             let chosen = choose_application(&self.fleet, &mut self.chance);
             let Some(application) = chosen else { continue };
-            for _ in 0..self.chance.heavy_tail(PROVISIONED_AT_ONCE_MAX) {
+            let at_once = self.settings.physics.provisioned_at_once_max;
+            for _ in 0..self.chance.heavy_tail(at_once) {
                 let id = self.fleet.device_id_issued_max() + 1;
-                self.apply(RowChange::DeviceInserted(new_device(id, application)), changes);
+                self.apply(
+                    RowChange::DeviceInserted(Device::provisioned(id, application)),
+                    changes,
+                );
             }
         }
         let deleted = self.settings.devices_deleted_per_day * devices * days;
@@ -265,11 +307,15 @@ impl Life {
     fn roll_out(&mut self, days: f64, changes: &mut Vec<RowChange>) {
         let a_day =
             self.settings.rollouts_per_application_per_day * self.settings.applications as f64;
-        let rollouts = a_day * days / heavy_tail_mean(ROLLED_OUT_AT_ONCE_MAX);
+        let at_once = self.settings.physics.rolled_out_at_once_max;
+        let in_season = self.now < self.mood.season_until;
+        let season = self.settings.physics.seasons.filter(|_| in_season);
+        let factor = season.map_or(1.0, |season| season.factor);
+        let rollouts = a_day * factor * days / heavy_tail_mean(at_once);
         for _ in 0..self.chance.poisson(rollouts) {
             let first = self.chance.below(self.settings.applications) as i64 + 1;
             changes.extend(self.fleet.retarget_application(first));
-            let further = self.chance.heavy_tail(ROLLED_OUT_AT_ONCE_MAX) as usize - 1;
+            let further = self.chance.heavy_tail(at_once) as usize - 1;
             let siblings = self.siblings(first);
             for application in self.chance.sample(siblings, further) {
                 changes.extend(self.fleet.retarget_application(application));
@@ -322,7 +368,7 @@ impl Life {
             && (self.fleet.is_pending(device) || device.update_is_in_progress())
             && !self.updates.contains_key(&id);
         if will_ask {
-            let wait_ms = (self.chance.between(0.0, POLL_SECONDS) * 1e3) as i64;
+            let wait_ms = (self.chance.between(0.0, self.settings.physics.poll_s) * 1e3) as i64;
             self.set_stage(id, Stage::Asking, self.now.timestamp_millis() + wait_ms);
         }
     }
@@ -377,7 +423,8 @@ impl Life {
                     self.set_stage(device.id, stage, at_ms + left_ms);
                 } else {
                     self.apply(step(UpdateStatus::ApplyingChanges, None), changes);
-                    let seconds = self.chance.between(APPLY_SECONDS.0, APPLY_SECONDS.1);
+                    let (shortest, longest) = self.settings.physics.apply_s;
+                    let seconds = self.chance.between(shortest, longest);
                     let due_ms = at_ms + (seconds * 1e3) as i64;
                     self.set_stage(device.id, Stage::Applying { target }, due_ms);
                 }
@@ -408,7 +455,8 @@ impl Life {
     ) {
         self.api_requests += 1.0;
         if !self.delta.ask((device.application, device.running, target), at_ms) {
-            let wait_s = self.chance.between(RETRY_SECONDS / 2.0, RETRY_SECONDS);
+            let retry_s = self.settings.physics.retry_s;
+            let wait_s = self.chance.between(retry_s / 2.0, retry_s);
             self.set_stage(device.id, Stage::Asking, at_ms + (wait_s * 1e3) as i64);
             return;
         }
@@ -419,7 +467,8 @@ impl Life {
             progress: Some(0),
         };
         self.apply(begun, changes);
-        let seconds = self.chance.between(DOWNLOAD_SECONDS.0, DOWNLOAD_SECONDS.1);
+        let (shortest, longest) = self.settings.physics.download_s;
+        let seconds = self.chance.between(shortest, longest);
         let half_ms = (seconds * 500.0) as i64;
         let stage = Stage::Downloading { target, left_ms: half_ms };
         self.set_stage(device.id, stage, at_ms + half_ms);
@@ -430,31 +479,16 @@ impl Life {
 
     fn count_traffic(&mut self, duration_s: f64) {
         let device_seconds = self.fleet.online_count() as f64 * duration_s;
-        let wobble = self.chance.between(0.97, 1.03);
-        self.api_requests += device_seconds * DEVICE_REQUESTS_PER_SECOND * wobble;
+        let sway = self.settings.physics.sway;
+        let wobble = self.chance.between(1.0 - sway, 1.0 + sway);
+        let requests = device_seconds * self.settings.physics.requests_per_device_s * wobble;
+        self.api_requests += requests * self.request_factor;
         let wobble = self.chance.between(0.95, 1.05);
         self.egress_bytes += device_seconds * DEVICE_BYTES_PER_SECOND * wobble;
     }
 }
 
 /// The mean of `Chance::heavy_tail(max)`.
-fn heavy_tail_mean(max: u64) -> f64 {
+pub(super) fn heavy_tail_mean(max: u64) -> f64 {
     (1..=max).map(|size| 1.0 / size as f64).sum()
-}
-
-/// A device that was just provisioned: connected, and running nothing yet.
-fn new_device(id: i64, application: i64) -> Device {
-    Device {
-        id,
-        application,
-        pinned: None,
-        running: None,
-        host_os_target: None,
-        supervisor_target: None,
-        vpn_connected: true,
-        heartbeat: Heartbeat::Online,
-        update_status: None,
-        download_progress: None,
-        habit: Habit::Ordinary,
-    }
 }

@@ -9,6 +9,8 @@
 
 pub mod chance;
 
+pub mod physics;
+
 pub mod fleet;
 
 pub mod generate;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub delta_workers: u64,
     /// Share of delta jobs that fail.
     pub delta_failure_share: f64,
+    /// How devices, services and customers behave in time.
+    pub physics: physics::Physics,
 }
 
 impl Settings {
@@ -101,6 +105,7 @@ impl Settings {
             reports_per_device_per_hour: 0.5,
             delta_workers: (applications / 100).max(2),
             delta_failure_share: 0.005,
+            physics: physics::Physics::default(),
         }
     }
 

@@ -53,6 +53,13 @@ impl Run {
         self
     }
 
+    /// The same life as it is after the latest sample, sampled on to another end with what happens
+    /// until then. Both go on without each other.
+    pub fn branch(&self, end: Time, script: Vec<(Time, Act)>, faults: Vec<(Time, Fault)>) -> Run {
+        let run = Run::new(self.life.clone(), self.interval, end, script);
+        Run { next: self.next, device_id_max: self.device_id_max, ..run.with_faults(faults) }
+    }
+
     /// What is due next until `at`: acts and faults in the order of their times.
     fn live_until(&mut self, at: Time) {
         loop {

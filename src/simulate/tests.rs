@@ -7,8 +7,10 @@ use chrono::TimeDelta;
 use super::{
     Settings,
     acts::Act,
+    faults::Fault,
     fleet::Fleet,
     life::Life,
+    physics::{Physics, Seasons},
     run::{Run, Sample},
 };
 use crate::{
@@ -244,6 +246,41 @@ fn an_act_changes_what_it_says_and_nothing_else() {
 }
 
 #[test]
+fn parts_of_a_fleet_are_everywhere_and_batches_of_an_owner_are_his_alone() {
+    let fleet = Fleet::generate(&Settings::new(4, 5_000, 100, 20));
+    let before = fleet.snapshot(evening(), None);
+    let flows = |acts: &[Act]| {
+        let mut fleet = fleet.clone();
+        let rows: usize = acts.iter().map(|act| fleet.act(act).len()).sum();
+        assert_eq!(fleet.snapshot(evening(), None), counted(&fleet, evening(), None), "{acts:?}");
+        let after = fleet.snapshot(evening() + seconds(15), Some(before.device_id_max));
+        (Flows::between(&before, &after).signals(), rows as f64)
+    };
+    let pinned = before.counts()["devices_pinned"];
+    let (part, rows) = flows(&[Act::UnpinPart { part: 3, of: 10 }]);
+    assert!(part["pins_removed"] == rows && (0.05..0.15).contains(&(rows / pinned)), "{rows}");
+    assert!(part["organizations_pins_removed"] >= 12.0, "{part:?}");
+    let all: Vec<Act> = (0..10).map(|part| Act::UnpinPart { part, of: 10 }).collect();
+    assert_eq!(flows(&all), (flows(&[Act::UnpinEverything]).0, pinned));
+    let all: Vec<Act> = (0..7).map(|part| Act::RepinPart { part, of: 7 }).collect();
+    assert_eq!(flows(&all), flows(&[Act::RepinEverything]));
+    let all: Vec<Act> = (0..3).map(|part| Act::PinPartToRunning { part, of: 3 }).collect();
+    assert_eq!(flows(&all).0, flows(&[Act::PinEverythingToRunning]).0);
+
+    let organization = 1;
+    let batch = Act::PinOrganizationBatch { organization, devices: 100 };
+    let (owned, rows) = flows(&[batch.clone(), batch]);
+    assert_eq!((rows, owned["organizations_pins_added"]), (200.0, 1.0));
+    let batch = Act::UnpinOrganizationBatch { organization, devices: 1_000_000 };
+    assert_eq!(flows(&[batch]).0, flows(&[Act::UnpinOrganization { organization }]).0);
+    let (new, rows) = flows(&[Act::Provision { application: 3, devices: 500 }]);
+    assert_eq!((rows, new["devices_added"], new["pins_added"]), (500.0, 500.0, 0.0));
+    let batch = Act::ClearSupervisorTargetsBatch { devices: 50 };
+    let (cleared, rows) = flows(&[batch.clone(), batch]);
+    assert_eq!((rows, cleared["supervisor_targets_removed"]), (100.0, 100.0));
+}
+
+#[test]
 fn acts_on_host_os_and_supervisor_targets_leave_all_else_as_it_is() {
     let fleet = Fleet::generate(&Settings::new(4, 5_000, 100, 20));
     let before = fleet.snapshot(evening(), None);
@@ -355,4 +392,82 @@ fn the_largest_fleet_lives_and_stays_within_the_prior_of_ordinary_breadth() {
         assert!(widest < 20.0, "{signal} {widest}");
     }
     assert!(flows[unpinning]["organizations_pins_removed"] > 500.0);
+}
+
+#[test]
+fn a_branch_lives_on_as_the_run_itself_does_and_leaves_it_alone() {
+    let start = evening();
+    let end = start + seconds(3_600);
+    let life = || Life::new(Settings::new(5, 2_000, 40, 12).with_drawn_physics(), start);
+    let script = vec![(start + seconds(1_800), Act::UnpinEverything)];
+    let whole: Vec<Sample> = Run::new(life(), seconds(15), end, script.clone()).collect();
+    let mut begun = Run::new(life(), seconds(15), start + seconds(1_785), Vec::new());
+    let before = begun.by_ref().count();
+    assert_eq!(before, 120);
+    let seen = |sample: &Sample| (sample.at, sample.snapshot.clone(), sample.metrics.clone());
+    for _ in 0..2 {
+        let branch: Vec<Sample> = begun.branch(end, script.clone(), Vec::new()).collect();
+        assert_eq!(branch.len() + before, whole.len());
+        for (branched, sample) in branch.iter().zip(&whole[before..]) {
+            assert_eq!(seen(branched), seen(sample));
+        }
+    }
+}
+
+#[test]
+fn faults_break_what_they_say() {
+    let start = evening();
+    let settings = Settings::new(6, 5_000, 100, 20);
+    let until = |fault: Option<Fault>| {
+        let run = Run::new(
+            Life::new(settings.clone(), start),
+            seconds(15),
+            start + seconds(14_400),
+            vec![],
+        );
+        let faults = fault.map(|fault| (start + seconds(30), fault));
+        let samples: Vec<Sample> = run.with_faults(faults.into_iter().collect()).collect();
+        let last = &samples[samples.len() - 1];
+        let mut values = last.snapshot.counts();
+        values.extend(last.metrics.clone());
+        (values, samples[5].metrics.clone())
+    };
+    let (usual, early) = until(None);
+    let (parted, _) = until(Some(Fault::FlagsLost { per_hour: 0.003 }));
+    let more = parted["devices_vpn_heartbeat_mismatch"] - usual["devices_vpn_heartbeat_mismatch"];
+    let share = more / usual["devices_online"];
+    assert!((0.005..0.015).contains(&share), "a hundredth after four hours: {share}");
+    assert!(
+        (parted["devices_heartbeat_online"] / usual["devices_heartbeat_online"] - 1.0).abs() < 0.05
+    );
+    let (asked, _) = until(Some(Fault::Requests { factor: 3.0 }));
+    let times = asked["api_requests_total"] / usual["api_requests_total"];
+    assert!((2.5..3.1).contains(&times), "{times}");
+    let (anew, shortly) = until(Some(Fault::DeltaCountersReset));
+    assert!(shortly["delta_requests_total"] <= early["delta_requests_total"]);
+    assert!(anew["delta_successes_total"] <= usual["delta_successes_total"]);
+}
+
+#[test]
+fn moods_and_seasons_make_days_more_uneven() {
+    let unevenness = |physics: Physics| {
+        let start = evening();
+        let settings = Settings { physics, ..Settings::new(8, 5_000, 200, 60) };
+        let run =
+            Run::new(Life::new(settings, start), seconds(900), start + seconds(3 * 86_400), vec![]);
+        let targets: Vec<u64> = run
+            .map(|sample| sample.snapshot.applications.values().filter_map(|it| it.target).max())
+            .map(|newest| newest.unwrap_or(0) as u64)
+            .collect();
+        let shipped: Vec<f64> = targets.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = shipped.iter().sum::<f64>() / shipped.len() as f64;
+        let squares = shipped.iter().map(|it| (it - mean) * (it - mean)).sum::<f64>();
+        println!("{mean} releases in a quarter of an hour");
+        squares / shipped.len() as f64 / mean
+    };
+    let alone = Physics { rolled_out_at_once_max: 1, ..Physics::default() };
+    let seasons = Some(Seasons { a_day: 1.0, hours: 3.0, factor: 5.0 });
+    let together = Physics { mood_max: 8, seasons, ..alone.clone() };
+    let (alone, together) = (unevenness(alone), unevenness(together));
+    assert!(together > 1.5 * alone, "variance to mean: {alone} alone, {together} together");
 }

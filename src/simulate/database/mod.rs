@@ -156,7 +156,14 @@ impl FleetDatabase {
             | Act::TargetNewestHostOs
             | Act::TargetNewestHostOsBatch { .. }
             | Act::TargetNewestHostOsOfOrganization { .. }
-            | Act::ClearSupervisorTargets => {
+            | Act::ClearSupervisorTargets
+            | Act::ClearSupervisorTargetsBatch { .. }
+            | Act::PinPartToRunning { .. }
+            | Act::UnpinPart { .. }
+            | Act::RepinPart { .. }
+            | Act::PinOrganizationBatch { .. }
+            | Act::UnpinOrganizationBatch { .. }
+            | Act::Provision { .. } => {
                 self.apply(changes, at).await?;
                 return Ok(changes.len() as u64);
             }
