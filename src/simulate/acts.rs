@@ -284,8 +284,8 @@ impl Fleet {
         used.into_iter().flat_map(|application| self.retarget_application(application)).collect()
     }
 
-    /// Moves the pins of the devices that `wanted` names to the newest other release of the device's
-    /// application, where there is one.
+    /// Moves the pins of the devices that `wanted` names to the newest other release of the
+    /// device's application, where there is one.
     pub fn repin(&mut self, wanted: impl Fn(&Device) -> bool) -> Vec<RowChange> {
         let mut changes = Vec::new();
         for device in self.devices().filter(|device| device.pinned.is_some() && wanted(device)) {

@@ -1,195 +1,200 @@
-//! What looks like an event and is somebody's own business: nobody may be told of it.
+//! What looks like an event and is somebody's own business, or the weather: nobody may be told of
+//! it. Data only.
 
-use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
+
 use headwater::{
-    incident::Cause,
-    series::Time,
-    simulate::{acts::Act, fleet::Fleet},
+    incident::Cause::{self, BulkPinByOwner, BulkUnpinByOwner, ReleaseRollout, VpnRestart},
+    simulate::{acts::Act, faults::Fault},
 };
 
-use super::stage::{
-    DEMO, LARGE, SMALL, Sampling, Setting, Shape, Stage, largest_application, largest_organization,
+use super::{
+    catalogue::{AN_HOUR, ANY, Kind, Needs, Scene, Story},
+    stage::{INTERVAL_S, Sampling, largest_application, largest_organization},
 };
 
-const AFTER_SAMPLES: i64 = 60;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LookAlike {
-    ApplicationUnpins,
-    ApplicationPins,
-    OrganizationUnpins,
-    OrganizationPins,
-    OrganizationPinsAndUnpins,
-    LargestRollout,
-    HostOsRollout,
-    ApplicationGivenUp,
-    OrganizationLeaves,
-    /// Twenty owners, or all that can, each put the devices of one application into another.
-    ApplicationsMerge,
-    FortyRollouts,
+const fn lawful(name: &'static str, play: fn(&Scene) -> Story) -> Kind {
+    Kind { name, play, told: &[], recorded: None, watched: 80, needs: ANY }
 }
 
-const LOOK_ALIKES: &[LookAlike] = &[
-    LookAlike::ApplicationUnpins,
-    LookAlike::ApplicationPins,
-    LookAlike::OrganizationUnpins,
-    LookAlike::OrganizationPins,
-    LookAlike::OrganizationPinsAndUnpins,
-    LookAlike::LargestRollout,
-    LookAlike::HostOsRollout,
-    LookAlike::ApplicationGivenUp,
-    LookAlike::OrganizationLeaves,
-    LookAlike::ApplicationsMerge,
-    LookAlike::FortyRollouts,
+const fn recorded_as(cause: Cause, kind: Kind) -> Kind {
+    Kind { recorded: Some(cause), ..kind }
+}
+
+const fn with(needs: Needs, watched: i64, kind: Kind) -> Kind {
+    Kind { needs, watched, ..kind }
+}
+
+/// Of few organisations one is very large: 20,000 devices in hundreds of applications.
+const ONE_GIANT: Needs = Needs { devices_min: 100_000, organizations_max: 20, ..ANY };
+
+/// Eight owners are no forty: most of them shipping within minutes is extraordinary there.
+const FORTY_OWNERS: Needs = Needs { organizations_min: 60, ..ANY };
+
+const MANY_OWNERS: Needs = Needs { organizations_min: 200, ..ANY };
+
+/// So many owners, spread evenly over the list, each with his first application.
+fn one_application_each(scene: &Scene, owners: usize) -> Vec<i64> {
+    let mut seen = BTreeSet::new();
+    let used = scene.fleet().applications().iter().filter(|it| !it.devices.is_empty());
+    let firsts: Vec<i64> = used.filter(|it| seen.insert(it.organization)).map(|it| it.id).collect();
+    let step = (firsts.len() / owners).max(1);
+    firsts.into_iter().step_by(step).take(owners).collect()
+}
+
+fn rollouts(scene: &Scene, owners: usize, pace_s: i64) -> Story {
+    let chosen = one_application_each(scene, owners).into_iter().enumerate();
+    let script = chosen.map(|(index, application)| {
+        (scene.later(pace_s * index as i64), Act::RetargetApplication { application })
+    });
+    Story { script: script.collect(), ..Story::default() }
+}
+
+/// Twenty owners, or all that can, each put the devices of one application into another.
+fn applications_merge(scene: &Scene) -> Story {
+    let mut first = BTreeMap::new();
+    let mut merges = BTreeMap::new();
+    for it in scene.fleet().applications().iter().filter(|it| !it.devices.is_empty()) {
+        let to = *first.entry(it.organization).or_insert(it.id);
+        if to != it.id {
+            merges.entry(it.organization).or_insert((it.id, to));
+        }
+    }
+    let merges = merges.into_values().take(20);
+    let script =
+        merges.map(|(application, to)| (scene.at, Act::MoveApplication { application, to }));
+    Story { script: script.collect(), ..Story::default() }
+}
+
+fn organization(scene: &Scene) -> i64 {
+    largest_organization(scene.fleet()).0
+}
+
+fn application(scene: &Scene) -> i64 {
+    largest_application(scene.fleet())
+}
+
+fn script_of_one_owner(scene: &Scene, act: fn(i64, u64) -> Act) -> Story {
+    let (organization, devices, _) = largest_organization(scene.fleet());
+    let each = (devices as u64).div_ceil(120);
+    scene.paced(120, INTERVAL_S, |_| act(organization, each))
+}
+
+pub(super) const LOOK_ALIKES: &[Kind] = &[
+    recorded_as(
+        BulkUnpinByOwner,
+        lawful("an application unpins", |scene| {
+            scene.once(Act::UnpinApplication { application: application(scene) })
+        }),
+    ),
+    recorded_as(
+        BulkPinByOwner,
+        lawful("an application pins", |scene| {
+            scene.once(Act::PinApplication { application: application(scene) })
+        }),
+    ),
+    recorded_as(
+        BulkUnpinByOwner,
+        lawful("an organisation unpins", |scene| {
+            scene.once(Act::UnpinOrganization { organization: organization(scene) })
+        }),
+    ),
+    recorded_as(
+        BulkPinByOwner,
+        lawful("an organisation pins", |scene| {
+            scene.once(Act::PinOrganization { organization: organization(scene) })
+        }),
+    ),
+    lawful("an organisation pins, then unpins", |scene| {
+        let organization = organization(scene);
+        let pinned = scene.once(Act::PinOrganization { organization });
+        pinned.then(scene.later(300), Act::UnpinOrganization { organization })
+    }),
+    recorded_as(
+        BulkPinByOwner,
+        with(
+            ONE_GIANT,
+            80,
+            lawful("a giant pins 20,000 devices", |scene| {
+                scene.once(Act::PinOrganization { organization: organization(scene) })
+            }),
+        ),
+    ),
+    recorded_as(
+        BulkUnpinByOwner,
+        with(
+            ONE_GIANT,
+            80,
+            lawful("a giant unpins 300 applications", |scene| {
+                scene.once(Act::UnpinOrganization { organization: organization(scene) })
+            }),
+        ),
+    ),
+    with(
+        ANY,
+        160,
+        lawful("an owner's script pins for half an hour", |scene| {
+            script_of_one_owner(scene, |organization, devices| Act::PinOrganizationBatch {
+                organization,
+                devices,
+            })
+        }),
+    ),
+    with(
+        ANY,
+        160,
+        lawful("an owner's script unpins for half an hour", |scene| {
+            script_of_one_owner(scene, |organization, devices| Act::UnpinOrganizationBatch {
+                organization,
+                devices: devices.div_ceil(5),
+            })
+        }),
+    ),
+    recorded_as(
+        ReleaseRollout,
+        with(
+            ANY,
+            240,
+            lawful("the largest application ships", |scene| {
+                scene.once(Act::RetargetApplication { application: application(scene) })
+            }),
+        ),
+    ),
+    with(FORTY_OWNERS, 160, lawful("forty ship in ten minutes", |scene| rollouts(scene, 40, 15))),
+    with(MANY_OWNERS, 240, lawful("sixty ship in half an hour", |scene| rollouts(scene, 60, 30))),
+    lawful("five ship at once", |scene| rollouts(scene, 5, 0)),
+    lawful("an owner's host OS", |scene| {
+        let organization = organization(scene);
+        scene.once(Act::TargetNewestHostOsOfOrganization { organization })
+    }),
+    lawful("an application is given up", |scene| {
+        scene.once(Act::DeleteApplication { application: application(scene) })
+    }),
+    lawful("an organisation leaves", |scene| {
+        scene.once(Act::DeleteOrganization { organization: organization(scene) })
+    }),
+    lawful("applications merge", applications_merge),
+    lawful("an owner provisions a tenth of the fleet", |scene| {
+        scene.once(Act::Provision { application: application(scene), devices: scene.devices(10) })
+    }),
+    recorded_as(
+        VpnRestart,
+        with(
+            AN_HOUR,
+            80,
+            lawful("the VPN restarts", |scene| {
+                let lost = scene.fault(Fault::ConnectionsLost { share: 0.4 });
+                lost.then_fault(scene.later(150), Fault::ConnectionsBack)
+            }),
+        ),
+    ),
+    lawful("the delta service restarts", |scene| scene.fault(Fault::DeltaCountersReset)),
+    lawful("Headwater restarts", |scene| scene.sampled(Sampling::Restarts, 1)),
+    lawful("a stale replica", |scene| scene.sampled(Sampling::Repeats, 40)),
+    lawful("a gap", |scene| scene.sampled(Sampling::Nothing, 40)),
+    with(
+        ANY,
+        240,
+        lawful("every third sample fails", |scene| scene.sampled(Sampling::EveryThirdFails, 240)),
+    ),
 ];
-
-impl LookAlike {
-    fn script(self, at: Time, fleet: &Fleet) -> Vec<(Time, Act)> {
-        let later = |seconds| at + TimeDelta::seconds(seconds);
-        let (organization, ..) = largest_organization(fleet);
-        let application = largest_application(fleet);
-        match self {
-            LookAlike::ApplicationUnpins => vec![(at, Act::UnpinApplication { application })],
-            LookAlike::ApplicationPins => vec![(at, Act::PinApplication { application })],
-            LookAlike::OrganizationUnpins => vec![(at, Act::UnpinOrganization { organization })],
-            LookAlike::OrganizationPins => vec![(at, Act::PinOrganization { organization })],
-            LookAlike::OrganizationPinsAndUnpins => vec![
-                (at, Act::PinOrganization { organization }),
-                (later(300), Act::UnpinOrganization { organization }),
-            ],
-            LookAlike::LargestRollout => vec![(at, Act::RetargetApplication { application })],
-            LookAlike::HostOsRollout => {
-                vec![(at, Act::TargetNewestHostOsOfOrganization { organization })]
-            }
-            LookAlike::ApplicationGivenUp => vec![(at, Act::DeleteApplication { application })],
-            LookAlike::OrganizationLeaves => vec![(at, Act::DeleteOrganization { organization })],
-            LookAlike::ApplicationsMerge => {
-                let mut first = std::collections::BTreeMap::new();
-                let mut merges = std::collections::BTreeMap::new();
-                for it in fleet.applications().iter().filter(|it| !it.devices.is_empty()) {
-                    let to = *first.entry(it.organization).or_insert(it.id);
-                    if to != it.id {
-                        merges.entry(it.organization).or_insert((it.id, to));
-                    }
-                }
-                assert!(merges.len() > 1, "several owners have more than one application");
-                let merges = merges.into_values().take(20);
-                let merges =
-                    merges.map(|(application, to)| (at, Act::MoveApplication { application, to }));
-                merges.collect()
-            }
-            LookAlike::FortyRollouts => {
-                let mut owners = std::collections::BTreeSet::new();
-                let used = fleet.applications().iter().filter(|it| !it.devices.is_empty());
-                // One application an owner, evenly over the list, forty at most.
-                let each = used.filter(|it| owners.insert(it.organization));
-                let chosen: Vec<i64> = each.take(40).map(|it| it.id).collect();
-                let rollouts = chosen.into_iter().enumerate().map(|(index, application)| {
-                    (later(15 * index as i64), Act::RetargetApplication { application })
-                });
-                rollouts.collect()
-            }
-        }
-    }
-}
-
-fn play_all(settings: &[Setting], look_alikes: &[LookAlike]) {
-    let mut wrong = Vec::new();
-    println!("{:28} {:>5} {:>5}", "look-alike", "cases", "quiet");
-    for look_alike in look_alikes {
-        let mut quiet = 0;
-        for setting in settings {
-            let life = setting.life();
-            let script = look_alike.script(setting.act_at(), life.fleet());
-            let mut stage = Stage::new();
-            stage.play(setting.run(AFTER_SAMPLES, script));
-            if stage.told().is_empty() {
-                quiet += 1;
-            } else {
-                wrong.push(format!("{look_alike:?} on {}: {}", setting.name(), stage.tale()));
-            }
-        }
-        println!("{:28} {:>5} {quiet:>5}", format!("{look_alike:?}"), settings.len());
-    }
-    assert!(wrong.is_empty(), "somebody was told:\n{}", wrong.join("\n"));
-}
-
-#[test]
-fn owners_of_a_small_fleet_do_as_they_please() {
-    let settings: Vec<Setting> = [(1, 3, 2), (2, 9, 40), (3, 14, 240), (4, 22, 960)]
-        .map(|(seed, hour, warm_up)| Setting::new(SMALL, seed, hour, warm_up))
-        .to_vec();
-    // Eight owners are no forty: most of them shipping within minutes is extraordinary here.
-    let owners_acts = &LOOK_ALIKES[..LOOK_ALIKES.len() - 1];
-    assert!(!owners_acts.contains(&LookAlike::FortyRollouts));
-    play_all(&settings, owners_acts);
-}
-
-#[test]
-fn owners_of_a_middling_fleet_do_as_they_please() {
-    let settings: Vec<Setting> = [(1, 22, 2), (2, 10, 60), (3, 4, 480)]
-        .map(|(seed, hour, warm_up)| Setting::new(DEMO, seed, hour, warm_up))
-        .to_vec();
-    play_all(&settings, LOOK_ALIKES);
-}
-
-#[test]
-fn an_owner_of_twenty_thousand_devices_and_hundreds_of_applications_does_too() {
-    // Few organisations, so that one of them is very large.
-    let giant = Setting::new(Shape(100_000, 1_500, 12), 6, 11, 30);
-    let life = giant.life();
-    let (_, devices, applications) = largest_organization(life.fleet());
-    println!("the largest organisation: {devices} devices in {applications} applications");
-    assert!(devices >= 20_000 && applications >= 200);
-    play_all(
-        &[giant],
-        &[
-            LookAlike::OrganizationUnpins,
-            LookAlike::OrganizationPins,
-            LookAlike::OrganizationLeaves,
-        ],
-    );
-    play_all(&[Setting::new(LARGE, 7, 15, 30)], &[LookAlike::LargestRollout]);
-}
-
-#[test]
-fn gaps_repeats_and_lost_samples_tell_nothing_of_the_fleet() {
-    let mut wrong = Vec::new();
-    for (name, expected, sampling) in [
-        ("ten minutes without samples", 0, Sampling::Nothing),
-        ("ten minutes of the same snapshot", 0, Sampling::Repeats),
-        // The daemon says that it is blind, to the warning and to the page, and nothing else.
-        ("ten minutes of failing samples", 4, Sampling::Fails),
-        ("ten minutes of a failing database", 2, Sampling::MetricsAlone),
-    ] {
-        for (shape, seed) in [(SMALL, 31), (DEMO, 32)] {
-            let setting = Setting::new(shape, seed, 10, 200);
-            let mut stage = Stage::new();
-            for (index, sample) in setting.run(100, Vec::new()).enumerate() {
-                let lost = (200..240).contains(&index);
-                stage.take(sample, if lost { sampling } else { Sampling::Samples });
-            }
-            let notifications = stage.told();
-            let notifications = notifications.iter().flat_map(|one| &one.notifications);
-            let causes: Vec<Cause> = notifications.map(|one| one.cause).collect();
-            let right = causes.len() == expected
-                && causes.iter().all(|cause| *cause == Cause::SamplingLost);
-            println!("{name}, {}: {} notifications", setting.name(), causes.len());
-            if !right {
-                wrong.push(format!("{name} on {}: {}", setting.name(), stage.tale()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn every_third_sample_lost_changes_nothing() {
-    let setting = Setting::new(DEMO, 33, 16, 240);
-    let mut stage = Stage::new();
-    for (index, sample) in setting.run(240, Vec::new()).enumerate() {
-        let lost = index % 3 == 1;
-        stage.take(sample, if lost { Sampling::MetricsAlone } else { Sampling::Samples });
-    }
-    assert!(stage.told().is_empty(), "{}", stage.tale());
-}

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages, write_recording};
+use super::stage::{DEMO, INTERVAL_S, Setting, Stage, pages};
 
 /// Which columns a recording keeps.
 type Keeps<'a> = &'a dyn Fn(&str) -> bool;
@@ -115,6 +115,36 @@ fn owned(told: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn both_pages() -> Vec<(String, String)> {
     owned(&[("mass_pin", "critical"), ("mass_unpin", "critical")])
+}
+
+/// A recording as `headwater export` gives it: rows of one source each. `merged` joins each fleet
+/// row with the metrics row after it.
+fn write_recording(
+    rows: &[(Time, Values)],
+    columns: impl Fn(&str) -> bool,
+    merged: bool,
+    output: impl std::io::Write,
+) {
+    let names: BTreeSet<&headwater::values::Name> =
+        rows.iter().flat_map(|(_, values)| values.keys()).filter(|name| columns(name)).collect();
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    let mut writer = headwater::recording::Writer::new(&names, output).expect("a header");
+    let mut waiting: Option<(Time, Values)> = None;
+    for (at, values) in rows {
+        if let (true, Some((_, fleet))) = (merged, &mut waiting)
+            && values.contains_key("delta_queue")
+        {
+            fleet.extend(values.clone());
+            continue;
+        }
+        if let Some((at, values)) = waiting.replace((*at, values.clone())) {
+            writer.row(at, names.iter().map(|name| values.get(name).copied())).expect("a row");
+        }
+    }
+    if let Some((at, values)) = waiting {
+        writer.row(at, names.iter().map(|name| values.get(name).copied())).expect("a row");
+    }
+    writer.finish().expect("a recording can be written");
 }
 
 fn write(path: &Path, rows: &Rows, columns: impl Fn(&str) -> bool, merged: bool) {

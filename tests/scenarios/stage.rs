@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     time::{Duration, Instant},
 };
 
@@ -16,12 +15,15 @@ use headwater::{
     simulate::{
         Settings,
         acts::Act,
+        faults::Fault,
         fleet::Fleet,
         life::Life,
         run::{Run, Sample},
     },
-    values::{Name, Values},
+    values::Values,
 };
+
+use super::rules::Rules;
 
 /// Seconds between two samples.
 pub(super) const INTERVAL_S: i64 = 15;
@@ -34,8 +36,15 @@ const METRICS_DELAY_S: i64 = 4;
 pub(super) struct Shape(pub(super) u64, pub(super) u64, pub(super) u64);
 
 pub(super) const SMALL: Shape = Shape(1_000, 20, 8);
+pub(super) const MODEST: Shape = Shape(5_000, 100, 30);
 pub(super) const DEMO: Shape = Shape(20_000, 400, 60);
+/// Few customers, of whom one is very large.
+pub(super) const FEW: Shape = Shape(100_000, 1_500, 12);
+/// Many applications with few devices: as many jobs as a fleet of hundreds of thousands has.
+pub(super) const BUSY: Shape = Shape(20_000, 1_500, 200);
 pub(super) const LARGE: Shape = Shape(100_000, 1_500, 200);
+/// The fleet of the batched mass unpin.
+pub(super) const NIGHTLY: Shape = Shape(150_000, 2_500, 400);
 pub(super) const HUGE: Shape = Shape(300_000, 5_000, 800);
 
 /// What a sampler does at a sample.
@@ -51,21 +60,34 @@ pub(super) enum Sampling {
     Repeats,
     /// Prometheus answers and the database does not.
     MetricsAlone,
+    /// All is sampled but the delta queue.
+    NoQueue,
+    /// The database does not answer every third time.
+    EveryThirdFails,
+    /// The daemon is started anew from what it stored, and samples.
+    Restarts,
 }
 
 /// Where and when a story is set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Setting {
     pub(super) shape: Shape,
     pub(super) seed: u64,
     pub(super) hour: i64,
     /// Samples before the first act; the act is seen by the next one.
     pub(super) warm_up: i64,
+    /// Of a nature drawn from the seed: see `Settings::with_drawn_physics`.
+    pub(super) drawn: bool,
 }
 
 impl Setting {
     pub(super) fn new(shape: Shape, seed: u64, hour: i64, warm_up: i64) -> Setting {
-        Setting { shape, seed, hour, warm_up }
+        Setting { shape, seed, hour, warm_up, drawn: false }
+    }
+
+    /// The same on a platform of another nature.
+    pub(super) fn drawn(self) -> Setting {
+        Setting { drawn: true, ..self }
     }
 
     pub(super) fn start(&self) -> Time {
@@ -78,9 +100,11 @@ impl Setting {
         self.start() + TimeDelta::seconds(INTERVAL_S * self.warm_up)
     }
 
-    pub(super) fn life(&self) -> Life {
+    fn life(&self) -> Life {
         let Shape(devices, applications, organizations) = self.shape;
-        Life::new(Settings::new(self.seed, devices, applications, organizations), self.start())
+        let settings = Settings::new(self.seed, devices, applications, organizations);
+        let settings = if self.drawn { settings.with_drawn_physics() } else { settings };
+        Life::new(settings, self.start())
     }
 
     /// A run that ends so many samples after the first act.
@@ -91,10 +115,44 @@ impl Setting {
 
     pub(super) fn name(&self) -> String {
         let Shape(devices, applications, organizations) = self.shape;
+        let drawn = if self.drawn { " drawn" } else { "" };
         format!(
-            "{devices}/{applications}/{organizations} seed {} {:02} h after {}",
+            "{devices}/{applications}/{organizations} seed {} {:02} h after {}{drawn}",
             self.seed, self.hour, self.warm_up
         )
+    }
+}
+
+/// A setting with its history lived and watched: what every story on it begins from.
+pub(super) struct Warm {
+    pub(super) setting: Setting,
+    stage: Stage,
+    run: Run,
+}
+
+impl Warm {
+    pub(super) fn up(setting: Setting) -> Warm {
+        let mut run = setting.run(-1, Vec::new());
+        let mut stage = Stage::new();
+        for sample in run.by_ref() {
+            stage.take(sample, Sampling::Samples);
+        }
+        Warm { setting, stage, run }
+    }
+
+    pub(super) fn life(&self) -> &Life {
+        self.run.life()
+    }
+
+    /// A stage that has seen the history, and what comes after it in so many samples.
+    pub(super) fn branch(
+        &self,
+        samples_after: i64,
+        script: Vec<(Time, Act)>,
+        faults: Vec<(Time, Fault)>,
+    ) -> (Stage, Run) {
+        let end = self.setting.act_at() + TimeDelta::seconds(INTERVAL_S * samples_after);
+        (self.stage.clone(), self.run.branch(end, script, faults))
     }
 }
 
@@ -110,6 +168,7 @@ pub(super) fn settings() -> PipelineSettings {
 }
 
 /// The pipeline and what it said.
+#[derive(Clone)]
 pub(super) struct Stage {
     pub(super) pipeline: Pipeline,
     /// As they were left, by id.
@@ -118,6 +177,8 @@ pub(super) struct Stage {
     pub(super) rows: Vec<(Time, Values)>,
     pub(super) keeps_rows: bool,
     pub(super) in_pipeline: Duration,
+    /// What people run today, fed the same.
+    pub(super) rules: Rules,
     latest: Option<Sample>,
 }
 
@@ -129,6 +190,7 @@ impl Stage {
             rows: Vec::new(),
             keeps_rows: false,
             in_pipeline: Duration::ZERO,
+            rules: Rules::default(),
             latest: None,
         }
     }
@@ -144,12 +206,25 @@ impl Stage {
     pub(super) fn take(&mut self, sample: Sample, sampling: Sampling) {
         let at = sample.at;
         match sampling {
-            Sampling::Samples => {
+            Sampling::Samples | Sampling::EveryThirdFails => {
                 self.fleet(&sample, at);
                 self.metrics(&sample);
                 self.latest = Some(sample);
             }
             Sampling::Nothing => {}
+            Sampling::NoQueue => {
+                self.fleet(&sample, at);
+                let mut sample = sample;
+                sample.metrics.remove("delta_queue");
+                self.metrics(&sample);
+                self.latest = Some(sample);
+            }
+            Sampling::Restarts => {
+                let stored = serde_json::to_string(self.pipeline.state()).expect("a state is JSON");
+                let state = serde_json::from_str(&stored).expect("a stored state is a state");
+                self.pipeline = Pipeline::new(settings(), state);
+                self.take(sample, Sampling::Samples);
+            }
             Sampling::Fails => {
                 self.fail("fleet", at);
                 self.fail("prometheus", at + TimeDelta::seconds(METRICS_DELAY_S));
@@ -197,6 +272,7 @@ impl Stage {
             let id = incident.id.parse().expect("plain ids are numbers");
             self.incidents.insert(id, incident);
         }
+        self.rules.observe(at, &step.values);
         if self.keeps_rows && !step.values.is_empty() {
             self.rows.push((at, step.values));
         }
@@ -236,7 +312,7 @@ impl Stage {
     }
 }
 
-/// The recognised causes that page, in order, with the samples that passed from `from` on.
+/// The causes that paged, in order, each with the sample at which it was recognised.
 pub(super) fn pages(stage: &Stage) -> Vec<(Cause, Time)> {
     let records = stage.incidents.values().flat_map(|incident| &incident.causes);
     let mut pages: Vec<(Cause, Time)> = records
@@ -264,34 +340,4 @@ pub(super) fn largest_organization(fleet: &Fleet) -> (i64, usize, usize) {
 pub(super) fn largest_application(fleet: &Fleet) -> i64 {
     let largest = fleet.applications().iter().max_by_key(|it| it.devices.len());
     largest.expect("there are applications").id
-}
-
-/// A recording as `headwater export` gives it: rows of one source each. `merged` joins each fleet
-/// row with the metrics row after it.
-pub(super) fn write_recording(
-    rows: &[(Time, Values)],
-    columns: impl Fn(&str) -> bool,
-    merged: bool,
-    output: impl Write,
-) {
-    let names: std::collections::BTreeSet<&Name> =
-        rows.iter().flat_map(|(_, values)| values.keys()).filter(|name| columns(name)).collect();
-    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
-    let mut writer = headwater::recording::Writer::new(&names, output).expect("a header");
-    let mut waiting: Option<(Time, Values)> = None;
-    for (at, values) in rows {
-        if let (true, Some((_, fleet))) = (merged, &mut waiting)
-            && values.contains_key("delta_queue")
-        {
-            fleet.extend(values.clone());
-            continue;
-        }
-        if let Some((at, values)) = waiting.replace((*at, values.clone())) {
-            writer.row(at, names.iter().map(|name| values.get(name).copied())).expect("a row");
-        }
-    }
-    if let Some((at, values)) = waiting {
-        writer.row(at, names.iter().map(|name| values.get(name).copied())).expect("a row");
-    }
-    writer.finish().expect("a recording can be written");
 }
