@@ -200,7 +200,8 @@ impl Cause {
         }
     }
 
-    /// Every (severity, scope) that the cause can have: the label sets of its metrics.
+    /// Every (severity, scope) that the cause can have: the label sets of its metrics. What can be
+    /// announced is `info` as long as it stays within what was announced.
     pub fn label_sets(self) -> &'static [(Severity, Scope)] {
         match self {
             Cause::MassUnpin
@@ -209,11 +210,13 @@ impl Cause {
             | Cause::MassRetarget
             | Cause::MassDeletion
             | Cause::DeltaCapacityLoss
-            | Cause::DeltaFailure => &[(Severity::Critical, Scope::Platform)],
-            Cause::ConnectivityLoss
-            | Cause::StatusDrift
-            | Cause::Unexplained
-            | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
+            | Cause::DeltaFailure => {
+                &[(Severity::Critical, Scope::Platform), (Severity::Info, Scope::Platform)]
+            }
+            Cause::ConnectivityLoss | Cause::StatusDrift => {
+                &[(Severity::Warning, Scope::Platform), (Severity::Info, Scope::Platform)]
+            }
+            Cause::Unexplained | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
             Cause::VpnRestart => &[(Severity::Info, Scope::Platform)],
             Cause::SamplingLost => {
                 &[(Severity::Warning, Scope::Platform), (Severity::Critical, Scope::Platform)]
@@ -259,10 +262,13 @@ impl fmt::Display for Severity {
     }
 }
 
+/// The kind of evidence that a change event is, whether it was announced or posted.
+pub const EVENT: &str = "event";
+
 /// A checkable fact attached to a cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What kind of fact: `flow`, `statement`, `table`, `migration`, `writer`, `missing`.
+    /// What kind of fact: `flow`, `statement`, `table`, `migration`, `writer`, `event`, `missing`.
     pub kind: String,
     /// The fact in a sentence, with its numbers.
     pub text: String,
@@ -373,8 +379,8 @@ pub struct CauseRecord {
     pub onset: Time,
     /// The sample at which it was recognised.
     pub detected_at: Time,
-    /// `sampling_lost` grows from warning to critical: the record that replaces this one ends it
-    /// earlier than its incident.
+    /// `sampling_lost` grows from warning to critical, and an announced cause beyond what was
+    /// announced: the record that replaces this one ends it earlier than its incident.
     pub superseded_at: Option<Time>,
     /// A short headline.
     pub title: String,

@@ -9,24 +9,26 @@
 //!                                                                     notify (Alertmanager)
 //! ```
 //!
-//! A functional core (`series`, `values`, `accounting`, `fleet`, `incident`, `observation`,
-//! `budget`, `detect`, `diagnose`, `pipeline`) holds every decision and is given the time with each
-//! observation; a thin shell (`sample`, `store`, `notify`, `serve`, `daemon`) owns sockets, SQL,
-//! timers and the clock. `backtest`, the tests and the demo run the same core, and the demo the
-//! same shell, on another clock.
+//! A functional core (`series`, `values`, `accounting`, `fleet`, `incident`, `change_event`,
+//! `observation`, `budget`, `detect`, `diagnose`, `pipeline`) holds every decision and is given the
+//! time with each observation; a thin shell (`sample`, `store`, `notify`, `serve`, `daemon`) owns
+//! sockets, SQL, timers and the clock. `backtest`, the tests and the demo run the same core, and
+//! the demo the same shell, on another clock.
 //!
 //! # Code map, in the order in which data flows
 //!
-//! - [`series`], [`values`], [`accounting`], [`fleet`], [`incident`], [`observation`]: the nouns. A
+//! - [`series`], [`values`], [`accounting`], [`fleet`], [`incident`], [`change_event`],
+//!   [`observation`]: the nouns. A
 //!   [`fleet::Snapshot`] is cohorts of devices at one instant, and [`fleet::Flows`] what moved
 //!   between two; an [`accounting::Reading`] is what PostgreSQL says of written rows; an
-//!   [`incident::Incident`] is causes in order with their evidence.
+//!   [`incident::Incident`] is causes in order with their evidence, and a
+//!   [`change_event::ChangeEvent`] what somebody says that they changed, or will.
 //! - [`config`]: what was written becomes what it means, before any side effect.
 //! - [`sample`]: one sampler a source; every failure is an outcome with a reason.
 //! - [`budget`]: what was achieved of the promised rates, with its interval.
 //! - [`detect`]: one signal's baseline, test and threshold.
-//! - [`diagnose`]: flows by breadth, sequels and recoveries, row accounting, the causal graph, the
-//!   words.
+//! - [`diagnose`]: flows by breadth, sequels and recoveries, row accounting, the causal graph,
+//!   change events, the words.
 //! - [`pipeline`]: an observation in, changed incidents out; the only owner of state.
 //! - [`store`]: SQLite; one transaction a turn of the pipeline.
 //! - [`notify`]: what should be firing, and keeping each Alertmanager in that state.
@@ -59,6 +61,7 @@ pub mod series;
 pub mod values;
 
 pub mod accounting;
+pub mod change_event;
 pub mod fleet;
 pub mod incident;
 pub mod observation;

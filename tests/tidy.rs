@@ -29,10 +29,14 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
     ("accounting", &["accounting", "series"]),
     ("fleet", &["fleet", "series"]),
     ("incident", &["incident", "series", "fleet"]),
+    ("change_event", &["change_event", "incident", "series"]),
     ("observation", &["observation", "series", "values", "fleet", "accounting"]),
     ("budget", &["budget"]),
     ("detect", &["detect", "series", "incident", "fleet", "accounting"]),
-    ("diagnose", &["diagnose", "series", "values", "incident", "fleet", "accounting"]),
+    (
+        "diagnose",
+        &["diagnose", "series", "values", "incident", "change_event", "fleet", "accounting"],
+    ),
     (
         "pipeline",
         &[
@@ -40,6 +44,7 @@ const PURE_MODULES: &[(&str, &[&str])] = &[
             "series",
             "values",
             "incident",
+            "change_event",
             "observation",
             "fleet",
             "accounting",

@@ -77,6 +77,12 @@ struct Entry {
     wal_lsn: Option<String>,
 }
 
+impl Entry {
+    fn running(&self) -> impl Iterator<Item = &str> {
+        self.migrations.iter().flatten().map(|run| run.key.as_str())
+    }
+}
+
 /// One statement's rows between two readings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Write {
@@ -209,6 +215,17 @@ impl Ledger {
     pub fn wal_lsn(&self, at: Time) -> Option<&str> {
         let entry = self.entries.iter().rev().find(|entry| entry.at == at)?;
         entry.wal_lsn.as_deref()
+    }
+
+    /// The migrations that were found to run in the reading at `at`, and in none before it that is
+    /// kept: one that pauses between its batches does not begin with each.
+    pub fn begun(&self, at: Time) -> Vec<&str> {
+        let mut entries = self.entries.iter().rev();
+        let Some(latest) = entries.next().filter(|latest| latest.at == at) else {
+            return Vec::new();
+        };
+        let earlier: BTreeSet<&str> = entries.flat_map(Entry::running).collect();
+        latest.running().filter(|key| !earlier.contains(key)).collect()
     }
 
     /// Accounts for devices that changed.

@@ -6,6 +6,8 @@
 //! delta generation does; `signatures` says which cause levels speak for; `causes` and `services`
 //! put it into words (`targets`, `texts`). `rank` ranks the columns of any recording around a time,
 //! with the help of a graph that was declared for it (`declared`); `events` finds such times.
+//! `coincidence` names the change events that came before an onset, by what they ordinarily bring
+//! (`relevance`); `announced` holds a cause against what was announced.
 
 pub mod breadth;
 pub mod owner;
@@ -28,6 +30,10 @@ pub mod causes;
 pub mod services;
 pub mod targets;
 pub mod texts;
+
+pub mod announced;
+pub mod coincidence;
+pub mod relevance;
 
 pub mod declared;
 pub mod events;
