@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::{
     diagnose::{causes::unexplained, graph::Moved, texts::level},
-    incident::{Cause, Change},
+    incident::{Cause, Change, EVENT},
     pipeline::{
         Pipeline, Subject,
         services::{ONE_EVENT_S, Stayed},
@@ -46,7 +46,8 @@ impl Pipeline {
                 record.title = fresh.title;
                 record.summary = fresh.summary;
                 record.description = fresh.description;
-                record.evidence = fresh.evidence;
+                record.evidence.retain(|fact| fact.kind == EVENT);
+                record.evidence.splice(0..0, fresh.evidence);
             }
             self.touch(index);
             return;

@@ -89,7 +89,7 @@ impl Pipeline {
     }
 
     /// What is asked of the service since then, as far back as is remembered.
-    fn demand(&self, since: Time) -> Demand {
+    pub(super) fn demand(&self, since: Time) -> Demand {
         let requests = self.state.signals.get("delta_requests_total");
         let late = requests.map(|watched| watched.recent.iter().filter(|(at, _)| *at >= since));
         let (count, sum) = late

@@ -10,7 +10,7 @@ use crate::{
         flows::{Family, FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX, Way},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
-    incident::{Cause, CauseRecord, Evidence},
+    incident::{Cause, CauseRecord, EVENT, Evidence},
     pipeline::{
         Inherited, Pipeline, Subject,
         blast_radius::counts_before,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Intervals without more of it after which a cause that comes again is another event: the longest
 /// window in which batches are added up.
-const QUIET_SPELL_INTERVALS: f64 = WINDOW_SAMPLES_MAX as f64;
+pub(super) const QUIET_SPELL_INTERVALS: f64 = WINDOW_SAMPLES_MAX as f64;
 /// A flow goes along with an incident that moved something at this sample or the one before, with
 /// an interval's margin for unsteady samples.
 const ALONG_INTERVALS: f64 = 2.0;
@@ -351,8 +351,9 @@ impl Pipeline {
         let Some(record) = self.state.watches[index].incident.causes.last_mut() else { return };
         let flow = record.evidence.iter().find(|fact| fact.kind == "flow").cloned();
         let along = mass.along.values().map(flow_fact);
-        let evidence: Vec<Evidence> =
-            flow.into_iter().chain(along).chain(account.evidence).collect();
+        let events = record.evidence.iter().filter(|fact| fact.kind == EVENT).cloned();
+        let facts = flow.into_iter().chain(along).chain(account.evidence);
+        let evidence: Vec<Evidence> = facts.chain(events).collect();
         if evidence != record.evidence || blast_radius != record.blast_radius {
             record.evidence = evidence;
             record.blast_radius = blast_radius;
@@ -371,7 +372,7 @@ impl Pipeline {
         })
     }
 
-    fn facts(
+    pub(super) fn facts(
         &self,
         mass: &MassWatch,
         first: Option<Cause>,

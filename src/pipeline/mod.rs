@@ -1,10 +1,12 @@
 //! The pure composition: an observation in, changed incidents and recordable values out. Owns all
 //! detector and incident state; knows no clock, database or socket.
 
+mod announced;
 mod arrival;
 mod blast_radius;
 mod blindness;
 mod budgets;
+mod context;
 mod fleet_watch;
 mod growth;
 mod intake;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     budget::MONTH_DAYS,
+    change_event::ChangeEvent,
     diagnose::{declared::Declared, displacement::Displacement},
     incident::{CauseRecord, Change, Incident},
     observation::{Observation, Outcome},
@@ -34,6 +37,7 @@ use crate::{
 };
 
 pub use budgets::{Tally, Watching};
+pub use context::Posted;
 pub use irregularity::{Irregularity, IrregularityKind};
 use known::Known;
 pub use state::{STATE_VERSION, State};
@@ -74,6 +78,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// Incidents opened or altered, as they now are.
     pub incidents: Vec<Incident>,
+    /// Changes that were seen in the database.
+    pub events: Vec<ChangeEvent>,
     /// What was wrong with the input (a gap, a repeat, a row out of order), for the log and a
     /// counter.
     pub irregularities: Vec<Irregularity>,
@@ -168,6 +174,7 @@ impl Pipeline {
         if !self.admit(observation, &mut step) {
             return step;
         }
+        let mut sample = None;
         match &observation.outcome {
             Outcome::Failed(failure) => self.miss(&observation.source, at, failure),
             Outcome::Sampled(reading) if self.is_stale(observation, reading, &mut step) => {
@@ -180,9 +187,18 @@ impl Pipeline {
                 self.watch_fleet(&intake);
                 self.watch_signals(&intake, &mut step);
                 self.watch_presence(&intake);
+                self.follow_announced(&intake);
                 self.state.tally.sampled(at, self.settings.interval_s);
-                step.values = intake.recordable;
+                sample = Some(intake);
             }
+        }
+        self.notice_migrations(at, &mut step);
+        self.consider(at, sample.as_ref());
+        for index in 0..self.state.watches.len() {
+            self.tally(index);
+        }
+        if let Some(intake) = sample {
+            step.values = intake.recordable;
         }
         step.incidents = std::mem::take(&mut self.touched).into_values().collect();
         step
@@ -256,7 +272,10 @@ impl Pipeline {
     pub fn learn(&mut self, observation: &Observation) {
         let (watches, opened) = (self.state.watches.clone(), self.state.incidents_opened);
         let tally = self.state.tally;
+        // What was announced is not spent by what is long past.
+        let events = std::mem::take(&mut self.state.events);
         self.step(observation);
+        self.state.events = events;
         let after = std::mem::replace(&mut self.state.watches, watches);
         self.state.incidents_opened = opened;
         self.state.tally = tally;
@@ -357,13 +376,13 @@ impl Pipeline {
             rejected_at: None,
         };
         incident.join(record);
-        self.state.watches.push(Watch { incident, subject, tallied: 0 });
+        let (tallied, considered, announced) = (0, 0, None);
+        self.state.watches.push(Watch { incident, subject, tallied, considered, announced });
         self.touch(self.state.watches.len() - 1)
     }
 
     /// Marks an incident as altered in this step.
     fn touch(&mut self, index: usize) -> usize {
-        self.tally(index);
         let incident = &self.state.watches[index].incident;
         self.touched.insert(incident.id.clone(), incident.clone());
         index
@@ -380,6 +399,7 @@ impl Pipeline {
     /// Ends an incident. Indices behind it move up by one.
     fn resolve(&mut self, index: usize, at: Time) {
         self.tally(index);
+        self.spend_announced(index);
         let mut watch = self.state.watches.remove(index);
         watch.incident.resolved_at = Some(at);
         watch.incident.note(at, "Resolved.");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     detect::Detector,
     diagnose::{
+        coincidence::EventHistory,
         displacement::Displacement,
         driven::OrdinaryMoves,
         flows::{FlowHistory, FlowKind},
@@ -53,6 +54,8 @@ pub struct State {
     pub(super) shares: Option<Shares>,
     #[serde(default)]
     pub(super) jobs: DeltaJobs,
+    #[serde(default)]
+    pub(super) events: EventHistory,
 }
 
 impl Default for State {
@@ -71,6 +74,7 @@ impl Default for State {
             tally: Tally::default(),
             shares: None,
             jobs: DeltaJobs::default(),
+            events: EventHistory::default(),
         }
     }
 }
@@ -188,6 +192,19 @@ pub(super) struct Watch {
     /// Notifications that the tally has.
     #[serde(default)]
     pub(super) tallied: usize,
+    /// Causes that were held against change events and announcements.
+    #[serde(default)]
+    pub(super) considered: usize,
+    /// The current cause was announced, and nobody was notified of it.
+    #[serde(default)]
+    pub(super) announced: Option<Announced>,
+}
+
+/// An announced cause under watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Announced {
+    /// Devices that flows of its family moved beside its own.
+    pub(super) besides: u64,
 }
 
 /// What an open incident is about.

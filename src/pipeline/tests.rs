@@ -2,6 +2,7 @@
 
 mod boundary;
 mod deletions;
+mod events;
 mod growth;
 mod promises;
 mod repeats;
