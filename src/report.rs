@@ -2,6 +2,8 @@
 //! only place that knows those field names; the types of the core are free to change behind it.
 //! Every type reads back what it wrote, because the command-line client is its other end.
 
+pub mod events;
+
 use chrono::SecondsFormat;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

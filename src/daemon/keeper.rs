@@ -4,16 +4,19 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Result, bail};
+use chrono::SubsecRound as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    change_event::{ChangeEvent, HEADWATER_START},
     clock::Clock,
     incident::{Incident, Severity},
     metrics::Metrics,
     observation::{Observation, Outcome},
-    pipeline::{IrregularityKind, Pipeline, Standing, Step},
+    pipeline::{IrregularityKind, Pipeline, Posted, Standing, Step},
+    series::Time,
     serve::Command,
     store::{Batch, Sample, Store},
 };
@@ -37,9 +40,19 @@ pub(super) struct Keeper {
 }
 
 /// Somebody who waits for the commit of what was asked.
-struct Answer {
-    reply: oneshot::Sender<Option<Incident>>,
-    incident: Option<Incident>,
+enum Answer {
+    Decision { reply: oneshot::Sender<Option<Incident>>, incident: Option<Incident> },
+    Event { reply: oneshot::Sender<Posted>, posted: Posted },
+}
+
+impl Answer {
+    fn send(self) {
+        // Whoever asked may have gone.
+        match self {
+            Answer::Decision { reply, incident } => drop(reply.send(incident)),
+            Answer::Event { reply, posted } => drop(reply.send(posted)),
+        }
+    }
 }
 
 /// What is carried from turn to turn.
@@ -63,6 +76,7 @@ impl Keeper {
         stop: CancellationToken,
     ) -> Result<()> {
         let mut turn = Turn::default();
+        self.post(start(self.clock.now()), &mut turn);
         let mut observations = Vec::with_capacity(TURN_MAX);
         let mut samplers_live = true;
         loop {
@@ -144,7 +158,8 @@ impl Keeper {
             let source = observation.source.clone();
             samples.push(Sample { at: observation.at, source, values: step.values });
         }
-        let later = Batch { samples, changes: step.changes, incidents: step.incidents };
+        let Step { changes, incidents, events, .. } = step;
+        let later = Batch { samples, changes, incidents, events };
         let dropped = turn.batch.absorb(later);
         if dropped > 0 {
             warn!(dropped, "the store fails and more is waiting than fits: the oldest is dropped");
@@ -165,6 +180,11 @@ impl Keeper {
                 self.observe(&observation, turn);
                 return;
             }
+            Command::Event { event, reply } => {
+                let posted = self.post(event, turn);
+                turn.answers.push(Answer::Event { reply, posted });
+                return;
+            }
         };
         if let Some(incident) = &incident {
             info!(incident = incident.id, "closed by an operator");
@@ -172,7 +192,19 @@ impl Keeper {
             let incidents = vec![incident.clone()];
             turn.batch.absorb(Batch { incidents, ..Batch::default() });
         }
-        turn.answers.push(Answer { reply, incident });
+        turn.answers.push(Answer::Decision { reply, incident });
+    }
+
+    /// Somebody tells of a change: it is kept, and may be evidence of what is open.
+    fn post(&mut self, event: ChangeEvent, turn: &mut Turn) -> Posted {
+        let posted = self.pipeline.post(&event, self.clock.now());
+        if let Posted::Taken(incidents) = &posted {
+            let ChangeEvent { at, kind, title, source, .. } = &event;
+            info!(kind, title, source, "a change event of {at}");
+            let incidents = incidents.clone();
+            turn.batch.absorb(Batch { incidents, events: vec![event], ..Batch::default() });
+        }
+        posted
     }
 
     /// Commits, then publishes. While the store fails, notifiers go on with what they know and the
@@ -207,10 +239,18 @@ impl Keeper {
         let standing = self.pipeline.standing();
         self.metrics.observe_step(&standing.signals);
         self.standing.send_replace(standing);
-        for Answer { reply, incident } in turn.answers.drain(..) {
-            // Whoever asked may have gone.
-            let _ = reply.send(incident);
-        }
+        turn.answers.drain(..).for_each(Answer::send);
+    }
+}
+
+/// The daemon's own start, as an event.
+fn start(at: Time) -> ChangeEvent {
+    ChangeEvent {
+        at: at.trunc_subsecs(3),
+        kind: HEADWATER_START.to_owned(),
+        title: concat!("Headwater ", env!("CARGO_PKG_VERSION"), " started").to_owned(),
+        source: "headwater".to_owned(),
+        announcement: None,
     }
 }
 

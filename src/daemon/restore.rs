@@ -14,6 +14,10 @@ use crate::{
     store::{Batch, Store, Stored},
 };
 
+/// Change events that a cold pipeline is told again: as many as it keeps, and what it learned of
+/// their frequency from them.
+const EVENTS_MAX: u32 = 1_000;
+
 /// What the timeline of an incident says whose end cannot be seen any more.
 const SETTLED: &str = "Closed without being over: Headwater started without what it knew of this \
                        incident, so it cannot see its end. Look at the fleet itself.";
@@ -51,7 +55,14 @@ pub(super) async fn restore(store: &Store, config: &Config, now: Time) -> Result
         info!("goes on from the stored detector state");
     }
     let settings = config.pipeline_settings();
+    let is_cold = state.is_none();
     let mut pipeline = Pipeline::new(settings, state.unwrap_or_else(State::default));
+    if is_cold {
+        // What was announced holds, whatever else is forgotten.
+        for event in store.events(EVENTS_MAX).await?.into_iter().rev() {
+            pipeline.post(&event, now);
+        }
+    }
     let sources = config.sources.iter();
     let given: BTreeMap<&str, Vec<&str>> =
         sources.map(|source| (source.name.as_str(), source.signal_names())).collect();

@@ -36,14 +36,14 @@ const INCIDENTS_DEFAULT: u32 = 100;
 const INCIDENTS_MAX: u32 = 1_000;
 
 /// A pushed sample that is older was taken by a clock that was never set: Unix time begins here.
-const EARLIEST: Time = Time::UNIX_EPOCH;
+pub(super) const EARLIEST: Time = Time::UNIX_EPOCH;
 
 /// How far a pushed sample's clock may be ahead of ours.
-const AHEAD_MAX: TimeDelta = TimeDelta::seconds(60);
+pub(super) const AHEAD_MAX: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
 }
 
 pub(super) async fn incidents(
@@ -188,17 +188,17 @@ fn observation(state: &AppState, pushed: Pushed) -> Result<Observation, String> 
     Ok(Observation { at, source: source.to_owned(), outcome })
 }
 
-async fn send(state: &AppState, command: Command) -> Result<(), Problem> {
+pub(super) async fn send(state: &AppState, command: Command) -> Result<(), Problem> {
     state.commands.send(command).await.map_err(|_| stopping())
 }
 
-fn stopping() -> Problem {
+pub(super) fn stopping() -> Problem {
     Problem::Unavailable("headwater is stopping: ask again when it has started".to_owned())
 }
 
 /// Whoever may reach the port may change something, unless the configuration has a token; but never
 /// a page of another site in the browser of somebody who may.
-fn authorize(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn authorize(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(site) = headers.get("sec-fetch-site")
         && site != "same-origin"
         && site != "none"

@@ -5,6 +5,7 @@
 mod api;
 pub mod client;
 mod error;
+mod events;
 mod pages;
 pub mod since;
 mod words;
@@ -26,12 +27,13 @@ use axum::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    change_event::ChangeEvent,
     clock::Clock,
     config::{Config, Secret, SourceKind},
     incident::Incident,
     metrics::{self, Metrics},
     observation::Observation,
-    pipeline::Standing,
+    pipeline::{Posted, Standing},
     store::Store,
 };
 use error::Problem;
@@ -120,6 +122,13 @@ pub enum Command {
         /// The incident as it then is; `None` if it is not open.
         reply: oneshot::Sender<Option<Incident>>,
     },
+    /// Somebody tells of a change.
+    Event {
+        /// Checked.
+        event: ChangeEvent,
+        /// What became of it.
+        reply: oneshot::Sender<Posted>,
+    },
     /// Values for a push source: to be handled as if a sampler had delivered them.
     Samples {
         /// Checked against the configuration.
@@ -142,6 +151,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/incidents/{id}/accept", post(api::accept))
         .route("/api/v1/incidents/{id}/reject", post(api::reject))
         .route("/api/v1/signals", get(api::signals))
+        .route("/api/v1/events", get(events::list).post(events::post))
         .route("/api/v1/samples", get(api::export).post(api::push))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod client;
+mod events;
 mod pages;
 
 const TOKEN: &str = "correct horse battery";
@@ -140,6 +141,7 @@ fn night() -> Batch {
         samples,
         changes: vec![story::change()],
         incidents: vec![story::customer_rollout(), story::night()],
+        events: Vec::new(),
     }
 }
 
@@ -249,7 +251,7 @@ async fn pipeline(commands: &mut mpsc::Receiver<Command>, answer: Option<Inciden
             reply.send(answer).unwrap();
             format!("reject {id}")
         }
-        Command::Samples { .. } => panic!("not a decision"),
+        Command::Samples { .. } | Command::Event { .. } => panic!("not a decision"),
     }
 }
 

@@ -4,8 +4,9 @@
 use anyhow::{Context, Result};
 use sqlx::{Connection, Sqlite, Transaction};
 
-use super::{Store, remedy};
+use super::{Store, events::insert_events, remedy};
 use crate::{
+    change_event::ChangeEvent,
     incident::{Change, Incident},
     pipeline::State,
     report,
@@ -20,6 +21,9 @@ const SAMPLES_MAX: usize = 240;
 /// Changes that a batch keeps while the store cannot be written.
 const CHANGES_MAX: usize = 10_000;
 
+/// Change events that a batch keeps meanwhile.
+const EVENTS_MAX: usize = 1_000;
+
 /// What to write. Kept by its owner until `commit` has succeeded, and absorbed into the next one if
 /// it has not.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,8 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// Incidents as they now are.
     pub incidents: Vec<Incident>,
+    /// Change events that are new.
+    pub events: Vec<ChangeEvent>,
 }
 
 /// The present values of one source at one instant.
@@ -46,12 +52,15 @@ pub struct Sample {
 impl Batch {
     /// Nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.changes.is_empty() && self.incidents.is_empty()
+        self.samples.is_empty()
+            && self.changes.is_empty()
+            && self.incidents.is_empty()
+            && self.events.is_empty()
     }
 
     /// Takes in what came later. Of an incident in both, the later stands. Returns how many of the
-    /// oldest samples and changes had to be dropped to stay within bounds; incidents are never
-    /// dropped.
+    /// oldest samples, changes and events had to be dropped to stay within bounds; incidents are
+    /// never dropped.
     pub fn absorb(&mut self, later: Batch) -> usize {
         self.samples.extend(later.samples);
         self.changes.extend(later.changes);
@@ -61,7 +70,10 @@ impl Batch {
                 None => self.incidents.push(incident),
             }
         }
-        drop_oldest(&mut self.samples, SAMPLES_MAX) + drop_oldest(&mut self.changes, CHANGES_MAX)
+        self.events.extend(later.events);
+        drop_oldest(&mut self.samples, SAMPLES_MAX)
+            + drop_oldest(&mut self.changes, CHANGES_MAX)
+            + drop_oldest(&mut self.events, EVENTS_MAX)
     }
 }
 
@@ -82,6 +94,9 @@ impl Store {
         let changes = batch.changes.iter().map(serde_json::to_string);
         let changes: Vec<String> =
             changes.collect::<Result<_, _>>().context("cannot serialise a change")?;
+        let events = batch.events.iter().map(serde_json::to_string);
+        let events: Vec<String> =
+            events.collect::<Result<_, _>>().context("cannot serialise a change event")?;
         let state_body = state.map(serde_json::to_string).transpose();
         let state_body = state_body.context("cannot serialise the detector state")?;
         debug_assert!(
@@ -89,7 +104,7 @@ impl Store {
             "the pipeline's state must come back from JSON: is a number in it not finite?"
         );
 
-        let bodies = Bodies { incidents, changes, state: state_body };
+        let bodies = Bodies { incidents, changes, events, state: state_body };
         self.write(batch, state.map_or(0, |state| state.version), &bodies).await.map_err(|error| {
             let path = self.path.display();
             let message = format!("cannot write to the store {path}: {}", remedy(&error));
@@ -104,6 +119,7 @@ impl Store {
             insert_samples(&mut transaction, &batch.samples).await?;
             insert_changes(&mut transaction, &batch.changes, &bodies.changes).await?;
             upsert_incidents(&mut transaction, &batch.incidents, &bodies.incidents).await?;
+            insert_events(&mut transaction, &batch.events, &bodies.events).await?;
             if let Some(body) = &bodies.state {
                 upsert_state(&mut transaction, version, body).await?;
             }
@@ -123,6 +139,7 @@ impl Store {
 struct Bodies {
     incidents: Vec<String>,
     changes: Vec<String>,
+    events: Vec<String>,
     state: Option<String>,
 }
 

@@ -1,8 +1,9 @@
-//! What survives a restart: samples, changes, incidents and detector state, in one SQLite file in
-//! WAL mode. Owns the schema and every query on it. Knows nothing of detection: it keeps what it is
-//! given and gives it back to the bit.
+//! What survives a restart: samples, changes, incidents, change events and detector state, in one
+//! SQLite file in WAL mode. Owns the schema and every query on it. Knows nothing of detection: it
+//! keeps what it is given and gives it back to the bit.
 
 mod batch;
+mod events;
 mod export;
 mod history;
 mod read;
@@ -115,7 +116,7 @@ impl Store {
         &self.path
     }
 
-    /// Deletes samples, changes and resolved incidents from before `before`. Works in small
+    /// Deletes samples, changes, events and resolved incidents from before `before`. Works in small
     /// transactions, so that commits of the pipeline get their turn in between.
     pub async fn prune(&self, before: Time) -> Result<()> {
         let failed = || format!("cannot delete old rows of the store {}", self.path.display());
@@ -123,6 +124,7 @@ impl Store {
         for statement in [
             "DELETE FROM change WHERE detected_at_ms < $1",
             "DELETE FROM incident WHERE resolved_at_ms < $1",
+            "DELETE FROM event WHERE at_ms < $1",
         ] {
             sqlx::query(statement)
                 .bind(before.timestamp_millis())

@@ -7,6 +7,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::{
+    change_event::{Announcement, ChangeEvent},
     incident::Incident,
     observation::{Observation, Outcome, Reading},
     pipeline::{self, Pipeline, State},
@@ -38,6 +39,7 @@ fn night() -> Batch {
         ],
         changes: vec![story::change()],
         incidents: vec![story::customer_rollout(), story::night()],
+        events: Vec::new(),
     }
 }
 
@@ -361,4 +363,36 @@ async fn a_restart_in_the_middle_is_no_restart() {
     let text = |pipeline: &Pipeline| serde_json::to_string(pipeline.state()).unwrap();
     assert_eq!(text(&restarted), text(&running), "to the bit");
     assert_ne!(running.state(), &State::default(), "the pipeline learned something");
+}
+
+#[tokio::test]
+async fn an_event_that_is_told_twice_is_one_and_goes_with_the_retention() {
+    let (_directory, store) = fresh().await;
+    let event = |clock: &str, title: &str| ChangeEvent {
+        at: at(clock),
+        kind: "deploy".to_owned(),
+        title: title.to_owned(),
+        source: "ci".to_owned(),
+        announcement: None,
+    };
+    let until = at("23:00:00");
+    let announcement = Some(Announcement { until, expects: None });
+    let planned = ChangeEvent { announcement, ..event("22:30:00", "new racks") };
+    let events =
+        vec![event("22:13:18.125", "api v38"), planned.clone(), event("09:00:00", "api v37")];
+    let batch = Batch { events, ..Batch::default() };
+    assert!(!batch.is_empty());
+    store.commit(&batch, None).await.unwrap();
+    let changed = ChangeEvent { announcement: None, ..planned.clone() };
+    store.commit(&Batch { events: vec![changed.clone()], ..batch }, None).await.unwrap();
+    let titles = async |limit| {
+        let events = store.events(limit).await.unwrap();
+        events.into_iter().map(|event| event.title).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(10).await, ["new racks", "api v38", "api v37"], "newest first");
+    assert_eq!(titles(1).await, ["new racks"]);
+    assert_eq!(store.same_event(&changed).await.unwrap(), Some(planned), "as it was told first");
+    assert_eq!(store.same_event(&event("22:13:18.126", "api v38")).await.unwrap(), None);
+    store.prune(at("22:00:00")).await.unwrap();
+    assert_eq!(titles(10).await, ["new racks", "api v38"]);
 }
