@@ -1,6 +1,7 @@
 //! The daemon as a process, on real SQLite fleets: what an operator sees of it from outside, by
 //! HTTP, by signals, in its log and at the pager. What it decides is tested beside the code.
 
+mod announced;
 mod commands;
 mod demo;
 mod lives;
