@@ -183,7 +183,9 @@ impl Graph {
                 && let Some(growth) = growth(&path.ancestor, path.delay_max)
             {
                 let explanation = in_proportion_to(&path.ancestor, growth, change);
-                let rank = (explanation.share, Reverse(path.steps), change.onset);
+                // One that predicts nothing gives way to what moved before it.
+                let since = if explanation.share > 0.0 { change.onset } else { Time::MIN_UTC };
+                let rank = (explanation.share, Reverse(path.steps), since);
                 if best.as_ref().is_none_or(|(other, _)| rank > *other) {
                     best = Some((rank, explanation));
                 }
