@@ -404,7 +404,7 @@ pub enum IncidentsAction {
     Show(IncidentId),
     /// Accept the present state as the new normal: resolves the incident
     Accept(IncidentId),
-    /// Say that the diagnosis is wrong: closes the incident and keeps it for learning
+    /// Say that the diagnosis is wrong: closes the incident, and what is like it notifies nobody
     Reject(IncidentId),
 }
 

@@ -200,8 +200,8 @@ impl Cause {
         }
     }
 
-    /// Every (severity, scope) that the cause can have: the label sets of its metrics. What can be
-    /// announced is `info` as long as it stays within what was announced.
+    /// Every (severity, scope) that the cause can have: the label sets of its metrics. What is
+    /// announced, and what is known to be benign, is `info`, whatever it is called.
     pub fn label_sets(self) -> &'static [(Severity, Scope)] {
         match self {
             Cause::MassUnpin
@@ -213,10 +213,12 @@ impl Cause {
             | Cause::DeltaFailure => {
                 &[(Severity::Critical, Scope::Platform), (Severity::Info, Scope::Platform)]
             }
-            Cause::ConnectivityLoss | Cause::StatusDrift => {
+            Cause::ConnectivityLoss
+            | Cause::StatusDrift
+            | Cause::Unexplained
+            | Cause::SignalLost => {
                 &[(Severity::Warning, Scope::Platform), (Severity::Info, Scope::Platform)]
             }
-            Cause::Unexplained | Cause::SignalLost => &[(Severity::Warning, Scope::Platform)],
             Cause::VpnRestart => &[(Severity::Info, Scope::Platform)],
             Cause::SamplingLost => {
                 &[(Severity::Warning, Scope::Platform), (Severity::Critical, Scope::Platform)]
@@ -264,6 +266,9 @@ impl fmt::Display for Severity {
 
 /// The kind of evidence that a change event is, whether it was announced or posted.
 pub const EVENT: &str = "event";
+
+/// The kind of evidence that says why nobody is notified.
+const FAMILIAR: &str = "familiar";
 
 /// A checkable fact attached to a cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -458,8 +463,42 @@ pub struct Incident {
     pub resolved_at: Option<Time>,
     /// An operator said that this is the new normal.
     pub accepted_at: Option<Time>,
-    /// An operator said that the diagnosis is wrong; kept for learning.
+    /// An operator said that the diagnosis is wrong.
     pub rejected_at: Option<Time>,
+    /// Why nobody is notified of the current cause, though it would notify by itself.
+    #[serde(default)]
+    pub familiar: Option<Familiar>,
+    /// Since when it has been proposed to accept the present state as the new normal.
+    #[serde(default)]
+    pub proposes_acceptance_since: Option<Time>,
+}
+
+/// Why a cause that would notify notifies nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Familiar {
+    /// An operator has rejected what it is like.
+    Rejected {
+        /// The incident that was rejected.
+        incident: String,
+        /// When.
+        at: Time,
+    },
+    /// It comes at the same time again and again.
+    Recurring {
+        /// How often, and when, in words.
+        text: String,
+    },
+}
+
+impl fmt::Display for Familiar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Familiar::Rejected { incident, at } => {
+                write!(f, "like incident {incident}, rejected {}", at.format("%Y-%m-%d"))
+            }
+            Familiar::Recurring { text } => write!(f, "expected at this time: {text}"),
+        }
+    }
 }
 
 impl Incident {
@@ -486,6 +525,34 @@ impl Incident {
     /// Adds a line to the history.
     pub fn note(&mut self, at: Time, text: impl Into<String>) {
         self.timeline.push(TimelineEntry { at, text: text.into() });
+    }
+
+    /// Takes back the loudness of the current cause, of which nobody was notified yet.
+    pub fn quieten(&mut self, familiar: Familiar) {
+        let Some(record) = self.causes.last_mut() else { return };
+        record.severity = Severity::Info;
+        record.evidence.push(Evidence { kind: FAMILIAR.to_owned(), text: familiar.to_string() });
+        let (cause, at) = (record.cause, record.detected_at);
+        self.notifications.retain(|told| told.cause != cause || told.at != at);
+        self.note(at, format!("Nobody is notified: {familiar}."));
+        self.familiar = Some(familiar);
+    }
+
+    /// What was familiar is so no more: people are notified of the current cause after all. Its
+    /// record as it was stays, and ends.
+    pub fn speak_up(&mut self, at: Time, why: &str) {
+        self.familiar = None;
+        let Some(quiet) = self.causes.last_mut() else { return };
+        quiet.superseded_at = Some(at);
+        let mut record = quiet.clone();
+        record.superseded_at = None;
+        record.severity = record.cause.severity();
+        record.detected_at = at;
+        record.summary = format!("{} {why}", record.summary);
+        record.description = format!("{why}\n\n{}", record.description);
+        record.evidence.retain(|fact| fact.kind != FAMILIAR);
+        record.evidence.push(Evidence { kind: "change".to_owned(), text: why.to_owned() });
+        self.join(record);
     }
 
     /// Adds a cause, with its line in the history and its notification if it is loud enough.

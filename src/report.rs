@@ -3,9 +3,11 @@
 //! Every type reads back what it wrote, because the command-line client is its other end.
 
 pub mod events;
+mod scalars;
 
 use chrono::SecondsFormat;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub use scalars::{Instant, Number};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     budget::{MONTH_DAYS, Rate, poisson_rate},
@@ -63,6 +65,7 @@ pub fn incident_json(incident: &Incident) -> IncidentJson {
         onset: Instant(first.onset),
         detected_at: Instant(first.detected_at),
         resolved_at: incident.resolved_at.map(Instant),
+        proposes_acceptance_since: incident.proposes_acceptance_since.map(Instant),
         title: current.title.clone(),
         summary: current.summary.clone(),
         candidates: incident.candidates.iter().copied().map(candidate_json).collect(),
@@ -101,6 +104,7 @@ pub fn incident_detail_json(incident: &Incident) -> IncidentDetailJson {
         next_steps: current_cause(incident).next_steps.clone(),
         accepted_at: incident.accepted_at.map(Instant),
         rejected_at: incident.rejected_at.map(Instant),
+        familiar: incident.familiar.as_ref().map(ToString::to_string),
     }
 }
 
@@ -263,48 +267,6 @@ pub struct Summary {
     pub warnings_per_month: Rate,
 }
 
-/// A [`Time`] in the contract's spelling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instant(pub Time);
-
-impl Serialize for Instant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&time_text(self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Instant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
-        Time::deserialize(deserializer).map(Instant)
-    }
-}
-
-/// A number in which whole values carry no `.0`, because counts are read by people too. What is not
-/// finite has no JSON and becomes `null`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Number(pub f64);
-
-/// Above this, not every whole number is a double, and digits would promise what is not known.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !self.0.is_finite() {
-            serializer.serialize_none()
-        } else if self.0.fract() == 0.0 && self.0.abs() < WHOLE_MAX {
-            serializer.serialize_i64(self.0 as i64)
-        } else {
-            serializer.serialize_f64(self.0)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
-        Ok(Number(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)))
-    }
-}
-
 /// What `diagnose` prints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RankingJson {
@@ -368,6 +330,8 @@ pub struct IncidentJson {
     pub onset: Instant,
     pub detected_at: Instant,
     pub resolved_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposes_acceptance_since: Option<Instant>,
     pub title: String,
     pub summary: String,
     pub candidates: Vec<CandidateJson>,
@@ -429,6 +393,9 @@ pub struct IncidentDetailJson {
     pub accepted_at: Option<Instant>,
     /// When an operator called the diagnosis wrong.
     pub rejected_at: Option<Instant>,
+    /// Why nobody is notified of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub familiar: Option<String>,
 }
 
 /// An element of `evidence`.

@@ -70,6 +70,8 @@ fn incident(id: &str, cause: Cause, severity: Severity) -> Incident {
         resolved_at: None,
         accepted_at: None,
         rejected_at: None,
+        familiar: None,
+        proposes_acceptance_since: None,
     }
 }
 

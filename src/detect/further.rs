@@ -26,16 +26,23 @@ const SIGMAS_MAX: f64 = 1e60;
 /// See the module. Distances are from the old level, positive in the change's direction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Further {
-    /// The mean distance since the onset.
+    #[serde(flatten)]
+    residuals: Residuals,
+    /// All distances added up, to have the mean of those since any onset.
+    sum: f64,
+    test: Focus,
+}
+
+/// Distances from an old level, each as far as those before it do not predict it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Residuals {
+    /// The mean distance.
     mean: f64,
     /// Samples that it is of.
     samples: f64,
     last: f64,
     residuals: f64,
     squares: f64,
-    /// All distances added up, to have the mean of those since any onset.
-    sum: f64,
-    test: Focus,
 }
 
 /// How a change has gone on.
@@ -58,7 +65,7 @@ pub struct Onward {
 impl Further {
     /// Of a change that was raised with this size as the mean of so many samples.
     pub fn new(size: f64, samples: f64) -> Further {
-        Further { mean: size, samples: samples.max(1.0), last: size, ..Further::default() }
+        Further { residuals: Residuals::new(size, samples), ..Further::default() }
     }
 
     /// Takes the next sample's distance. Tells of a level beyond the one that was told with `size`.
@@ -69,18 +76,8 @@ impl Further {
         size: f64,
         threshold: f64,
     ) -> Option<Onward> {
-        let (sigma, persistence) = match ordinary.scatter {
-            Some(scatter) => (scatter.sigma, scatter.persistence),
-            None => (ordinary.band, 0.0),
-        };
-        let residual = self.residual(sigma, persistence, distance);
-        // One sample counts for no more than makes `POINT_SAMPLES` and one more of them alarm: what
-        // goes away sooner was a point.
-        let most = (2.002 * threshold / (POINT_SAMPLES as f64 + 1.0)).sqrt();
-        self.test.push((residual / self.scatter()).clamp(-most, most), at, self.sum);
+        self.test.push(self.residuals.standard(ordinary, distance, threshold), at, self.sum);
         self.sum += distance;
-        self.residuals += 1.0;
-        self.squares += residual * residual;
         let best = self.test.best();
         let onset = best.onset.filter(|_| best.score > threshold)?;
         let mean = (self.sum - onset.level) / best.samples;
@@ -93,8 +90,33 @@ impl Further {
             (low.min(candidate.at), high.max(candidate.at))
         });
         let (onset, samples, score) = (onset.at, best.samples, best.score);
-        let innovation = ordinary.scatter.map(|_| mean * (1.0 - persistence) / sigma);
+        let innovation = ordinary.scatter;
+        let innovation = innovation.map(|it| mean * (1.0 - it.persistence) / it.sigma);
         Some(Onward { onset, between, samples, distance: mean, innovation, score })
+    }
+}
+
+impl Residuals {
+    /// Of a level that was so far away in the mean of so many samples.
+    pub(super) fn new(distance: f64, samples: f64) -> Residuals {
+        let samples = samples.max(1.0);
+        Residuals { mean: distance, samples, last: distance, ..Residuals::default() }
+    }
+
+    /// Takes the next distance: its residual, N(0,1) for as long as the level stays.
+    pub(super) fn standard(&mut self, ordinary: &Ordinary, distance: f64, threshold: f64) -> f64 {
+        let (sigma, persistence) = match ordinary.scatter {
+            Some(scatter) => (scatter.sigma, scatter.persistence),
+            None => (ordinary.band, 0.0),
+        };
+        let residual = self.residual(sigma, persistence, distance);
+        // One sample counts for no more than makes `POINT_SAMPLES` and one more of them alarm: what
+        // goes away sooner was a point.
+        let most = (2.002 * threshold / (POINT_SAMPLES as f64 + 1.0)).sqrt();
+        let standard = (residual / self.scatter()).clamp(-most, most);
+        self.residuals += 1.0;
+        self.squares += residual * residual;
+        standard
     }
 
     /// How far a distance lies from what those before it predict, in standard deviations.

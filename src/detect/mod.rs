@@ -40,6 +40,7 @@ mod recent;
 pub mod season;
 pub mod shorts;
 pub mod spread;
+pub mod steady;
 pub mod threshold;
 pub mod upgrade;
 pub mod verdict;
@@ -281,6 +282,7 @@ impl Detector {
         }
         let threshold = self.threshold(open.change.direction);
         let beyond = distance * sign(open.change.direction);
+        open.settle(&ordinary, at, beyond, threshold);
         if let Some(onward) = open.goes_on(&ordinary, (at, beyond), threshold) {
             verdict.score = onward.score;
             verdict.anomaly = anomaly(onward.score, threshold);

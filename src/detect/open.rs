@@ -9,6 +9,7 @@ use super::{
     further::{Further, Onward},
     ramp::Shape,
     sign,
+    steady::Steady,
 };
 use crate::{
     incident::{Change, ChangeKind},
@@ -46,6 +47,9 @@ pub struct Open {
     shape: Shape,
     #[serde(default)]
     further: Further,
+    /// How long it has been where it is.
+    #[serde(default)]
+    steady: Steady,
 }
 
 /// A mean of so many samples.
@@ -70,8 +74,8 @@ impl Open {
         let last = away;
         let shift = Mean { samples: shape.samples(), mean: away };
         let further = Further::new(away.abs(), shape.samples());
-        let (held, return_log_odds) = (Mean::default(), 0.0);
-        Open { change, samples: 0, return_log_odds, last, shift, held, shape, further }
+        let (held, return_log_odds, steady) = (Mean::default(), 0.0, Steady::default());
+        Open { change, samples: 0, return_log_odds, last, shift, held, shape, further, steady }
     }
 
     /// Takes the distance of one more sample, positive in the change's direction. Tells of a change
@@ -107,6 +111,21 @@ impl Open {
             None => self.shape,
         };
         Open::new(change, onward.distance * sign(self.change.direction), shape)
+    }
+
+    /// Takes the next sample's distance from the old level, to see whether the new one stays.
+    pub fn settle(&mut self, ordinary: &Ordinary, at: Time, distance: f64, threshold: f64) {
+        self.steady.observe(ordinary, at, distance, threshold);
+    }
+
+    /// Since when it has been where it is.
+    pub fn steady_since(&self) -> Option<Time> {
+        self.steady.since()
+    }
+
+    /// The mean distance from the old level since the onset.
+    pub fn distance(&self) -> f64 {
+        self.shift.mean
     }
 
     /// Takes the innovation of one more sample, positive in the change's direction. `true` when it

@@ -391,6 +391,12 @@ impl DeltaJobs {
         self.throughput.standing(self.capacity(), alpha)
     }
 
+    /// Of the alarm of a test that stands: what is ordinary, and what was seen from its onset on.
+    pub fn changed(&self, failures: bool) -> Option<(f64, f64)> {
+        let test = if failures { &self.failures } else { &self.throughput };
+        test.open.as_ref().map(|open| (open.ordinary, open.changed))
+    }
+
     /// Since when the test of failures, or of throughput, has an alarm that stands; `None` while
     /// its history is empty.
     pub fn away_since(&self, of_failures: bool) -> Option<Option<Time>> {

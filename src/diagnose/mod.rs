@@ -3,7 +3,8 @@
 //! `flows` judges what moved by its breadth (`breadth`), or as an owner's act worth a record
 //! (`owner`); `displacement` tells sequels from recoveries; `driven` when a driven signal is news;
 //! `ledger` accounts for the rows written; `graph` tells symptoms from causes; `jobs` counts what
-//! delta generation does; `signatures` says which cause levels speak for; `causes` and `services`
+//! delta generation does; `rejections` knows what operators called wrong, and `recurrence` what
+//! comes again at its time; `signatures` says which cause levels speak for; `causes` and `services`
 //! put it into words (`targets`, `texts`). `rank` ranks the columns of any recording around a time,
 //! with the help of a graph that was declared for it (`declared`); `events` finds such times.
 //! `coincidence` names the change events that came before an onset, by what they ordinarily bring
@@ -25,6 +26,9 @@ pub mod graph;
 pub mod signatures;
 
 pub mod jobs;
+
+pub mod recurrence;
+pub mod rejections;
 
 pub mod causes;
 pub mod services;

@@ -46,6 +46,8 @@ fn incident(causes: Vec<CauseRecord>) -> Incident {
         resolved_at: None,
         accepted_at: None,
         rejected_at: None,
+        familiar: None,
+        proposes_acceptance_since: None,
     }
 }
 

@@ -151,7 +151,9 @@ impl Pipeline {
             let text = "What was announced is over, and stayed within its bounds: this is the new \
                         normal.";
             self.state.watches[index].incident.note(intake.at, text);
-            if let Some(incident) = self.close(index, intake.at) {
+            if let Some(incident) =
+                self.close(index, intake.at, "it was announced, and stayed within its bounds")
+            {
                 self.touched.insert(incident.id.clone(), incident);
             }
         }

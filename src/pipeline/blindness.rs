@@ -166,7 +166,7 @@ impl Pipeline {
         let open = self.lost_index(name);
         let Some(since) = standing.is_blind(at, limit) else {
             if let Some(index) = open {
-                self.resolve(index, at);
+                self.resolve(index, at, "the source no longer stands still");
             }
             return;
         };
@@ -227,7 +227,7 @@ impl Pipeline {
         source.last_good = Some(at);
         let open = self.lost_index(name);
         if let Some(index) = open {
-            self.resolve(index, at);
+            self.resolve(index, at, "the source gives samples again");
         }
     }
 }

@@ -203,7 +203,7 @@ impl Pipeline {
             }
         }
         for index in ended.into_iter().rev() {
-            self.resolve(index, intake.at);
+            self.resolve(index, intake.at, "no more of it came");
         }
     }
 

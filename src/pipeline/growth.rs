@@ -63,7 +63,7 @@ impl Pipeline {
         if is_own && speaking(self) > before {
             let incident = &mut self.state.watches[index].incident;
             incident.note(at, "Another incident tells of it from here on.");
-            self.resolve(index, at);
+            self.resolve(index, at, "another incident goes on from here");
         }
     }
 }

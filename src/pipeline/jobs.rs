@@ -83,7 +83,7 @@ impl Pipeline {
             let own = |subject: &Subject| matches!(subject, Subject::Jobs(of) if of == signal);
             let index = self.state.watches.iter().position(|watch| own(&watch.subject));
             if let (Some(index), true) = (index, over) {
-                self.resolve(index, intake.at);
+                self.resolve(index, intake.at, "delta jobs end as they ordinarily do again");
             }
         }
     }

@@ -85,7 +85,7 @@ impl Pipeline {
                 counted_before: mass.counted_before.clone(),
             });
         }
-        self.resolve(index, intake.at);
+        self.resolve(index, intake.at, "another one of its kind follows");
     }
 
     /// Opens the incident of a platform-wide flow.
@@ -199,8 +199,11 @@ impl Pipeline {
                 self.refresh(index, &mass, intake);
             }
             self.state.watches[index].subject = Subject::Mass(mass);
+            if flowed {
+                self.state.watches[index].still_since = Some(intake.at);
+            }
             if over {
-                self.resolve(index, intake.at);
+                self.resolve(index, intake.at, "owners are back where they stood before it");
             } else {
                 index += 1;
             }

@@ -15,6 +15,8 @@ mod jobs;
 mod known;
 mod mass;
 mod presence;
+mod proposals;
+mod recognition;
 mod services;
 mod signal_watch;
 mod state;
@@ -194,6 +196,8 @@ impl Pipeline {
         }
         self.notice_migrations(at, &mut step);
         self.consider(at, sample.as_ref());
+        self.recognise(at);
+        self.propose_acceptance(at);
         for index in 0..self.state.watches.len() {
             self.tally(index);
         }
@@ -252,7 +256,7 @@ impl Pipeline {
         let incident = &mut self.state.watches[index].incident;
         incident.accepted_at = Some(at);
         incident.note(at, "Accepted by an operator as the new normal.");
-        self.close(index, at)
+        self.close(index, at, "an operator accepted it")
     }
 
     /// An operator says that the diagnosis is wrong: resolves the incident. `None` if there is no
@@ -261,10 +265,10 @@ impl Pipeline {
         let index = self.state.watches.iter().position(|watch| watch.incident.id == id)?;
         let incident = &mut self.state.watches[index].incident;
         incident.rejected_at = Some(at);
-        incident.note(at, "Rejected by an operator: the diagnosis is wrong.");
         let incident = incident.clone();
         self.state.tally.rejected(&incident);
-        self.close(index, at)
+        self.remember_rejection(index, at);
+        self.close(index, at, "an operator rejected it")
     }
 
     /// Takes an observation of the past in, to learn from it: whatever it would have told is left
@@ -328,7 +332,7 @@ impl Pipeline {
     }
 
     /// Ends an incident by an operator's word: its signals' levels are the new normal.
-    fn close(&mut self, index: usize, at: Time) -> Option<Incident> {
+    fn close(&mut self, index: usize, at: Time, why: &str) -> Option<Incident> {
         let watch = &self.state.watches[index];
         let id = watch.incident.id.clone();
         let accepted = watch.incident.accepted_at.is_some();
@@ -346,7 +350,7 @@ impl Pipeline {
         if let Some(source) = source {
             self.believe_standing(&source, accepted);
         }
-        self.resolve(index, at);
+        self.resolve(index, at, why);
         self.touched.remove(&id)
     }
 
@@ -374,10 +378,12 @@ impl Pipeline {
             resolved_at: None,
             accepted_at: None,
             rejected_at: None,
+            familiar: None,
+            proposes_acceptance_since: None,
         };
+        let opened_at = record.detected_at;
         incident.join(record);
-        let (tallied, considered, announced) = (0, 0, None);
-        self.state.watches.push(Watch { incident, subject, tallied, considered, announced });
+        self.state.watches.push(Watch::new(incident, subject, opened_at));
         self.touch(self.state.watches.len() - 1)
     }
 
@@ -396,13 +402,14 @@ impl Pipeline {
         watch.tallied = notifications.len();
     }
 
-    /// Ends an incident. Indices behind it move up by one.
-    fn resolve(&mut self, index: usize, at: Time) {
+    /// Ends an incident and says why. Indices behind it move up by one.
+    fn resolve(&mut self, index: usize, at: Time, why: &str) {
         self.tally(index);
         self.spend_announced(index);
         let mut watch = self.state.watches.remove(index);
         watch.incident.resolved_at = Some(at);
-        watch.incident.note(at, "Resolved.");
+        watch.incident.proposes_acceptance_since = None;
+        watch.incident.note(at, format!("Resolved: {why}."));
         self.touched.insert(watch.incident.id.clone(), watch.incident);
     }
 }

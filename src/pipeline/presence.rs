@@ -126,6 +126,7 @@ impl Pipeline {
             known.signals.extend(names.iter().cloned());
             let list = names.into_iter().collect::<Vec<_>>().join(", ");
             self.state.watches[watch].incident.note(at, format!("Gone too: {list}."));
+            self.state.watches[watch].still_since = Some(at);
             self.touch(watch);
             return;
         }
@@ -153,7 +154,7 @@ impl Pipeline {
             known.source == intake.source && known.signals.iter().all(is_back)
         });
         if let Some(index) = ended {
-            self.resolve(index, intake.at);
+            self.resolve(index, intake.at, "what was missing is there again, or watched no more");
         }
     }
 }

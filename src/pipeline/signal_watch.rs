@@ -11,6 +11,7 @@ use crate::{
     diagnose::{
         driven::OrdinaryMoves,
         graph::{Explanation, Moved},
+        recurrence::Occurrences,
         signatures,
     },
     incident::{Change, ChangeKind, Symptom},
@@ -64,6 +65,7 @@ pub(super) fn fresh(signal: &str, source: &str) -> WatchedSignal {
         moves: OrdinaryMoves::default(),
         judged: Judged::default(),
         presence: Presence::default(),
+        occurrences: Occurrences::default(),
         away_from: None,
         known: Known::default(),
     }
@@ -327,7 +329,7 @@ impl Pipeline {
         if let Some(index) = own {
             let incident = &mut self.state.watches[index].incident;
             incident.note(at, format!("Explained by incident {id} after all."));
-            self.resolve(index, at);
+            self.resolve(index, at, "it is a symptom of another incident");
         }
     }
 
@@ -356,7 +358,7 @@ impl Pipeline {
             })
         };
         while let Some(index) = returned(self) {
-            self.resolve(index, at);
+            self.resolve(index, at, "its signal is back where it ordinarily is");
         }
     }
 }
@@ -424,6 +426,10 @@ impl WatchedSignal {
         self.moves.seen(at);
         if let Some(suspect) = &mut self.suspect {
             suspect.samples_since += 1;
+        }
+        if verdict.returned.is_some() || verdict.change.is_some() {
+            let into = verdict.change.as_ref().map(|change| change.direction);
+            self.occurrences.ended(at, into);
         }
         let is_connection = signatures::is_connection(signal);
         if let Some(change) = verdict.change.filter(|_| !settings.exact || is_connection) {

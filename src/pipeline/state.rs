@@ -14,6 +14,8 @@ use crate::{
         graph::Graph,
         jobs::DeltaJobs,
         ledger::Ledger,
+        recurrence::Occurrences,
+        rejections::Rejections,
     },
     fleet::Snapshot,
     incident::{Change, Incident},
@@ -56,6 +58,8 @@ pub struct State {
     pub(super) jobs: DeltaJobs,
     #[serde(default)]
     pub(super) events: EventHistory,
+    #[serde(default)]
+    pub(super) rejections: Rejections,
 }
 
 impl Default for State {
@@ -75,6 +79,7 @@ impl Default for State {
             shares: None,
             jobs: DeltaJobs::default(),
             events: EventHistory::default(),
+            rejections: Rejections::default(),
         }
     }
 }
@@ -104,6 +109,9 @@ pub(super) struct WatchedSignal {
     pub(super) judged: Judged,
     #[serde(default)]
     pub(super) presence: Presence,
+    /// Its changes that were told, or would have been.
+    #[serde(default)]
+    pub(super) occurrences: Occurrences,
     /// The band to which it must return before its incident is over, if the detector that knew of
     /// its change could not be taken on.
     #[serde(default)]
@@ -198,6 +206,21 @@ pub(super) struct Watch {
     /// The current cause was announced, and nobody was notified of it.
     #[serde(default)]
     pub(super) announced: Option<Announced>,
+    /// Causes and symptoms that were held against what is familiar.
+    #[serde(default)]
+    pub(super) recognised: usize,
+    #[serde(default)]
+    pub(super) symptoms_recognised: usize,
+    /// Of a familiar cause: from where on it is so no more.
+    #[serde(default)]
+    pub(super) bounds: Option<Bounds>,
+    /// Since when what it is about has stood still, as far as that is told by what comes; absent in
+    /// what older versions stored, where it begins with the next sample.
+    #[serde(default)]
+    pub(super) still_since: Option<Time>,
+    /// Since when the last proposal to accept it counts.
+    #[serde(default)]
+    pub(super) proposed_at: Option<Time>,
 }
 
 /// An announced cause under watch.
@@ -205,6 +228,37 @@ pub(super) struct Watch {
 pub(super) struct Announced {
     /// Devices that flows of its family moved beside its own.
     pub(super) besides: u64,
+}
+
+impl Watch {
+    /// Of an incident that is opened.
+    pub(super) fn new(incident: Incident, subject: Subject, at: Time) -> Watch {
+        Watch {
+            incident,
+            subject,
+            tallied: 0,
+            considered: 0,
+            announced: None,
+            recognised: 0,
+            symptoms_recognised: 0,
+            bounds: None,
+            still_since: Some(at),
+            proposed_at: None,
+        }
+    }
+}
+
+/// From where on a familiar move of a level is familiar no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Bounds {
+    /// Of a level: of the change that was familiar.
+    pub(super) onset: Option<Time>,
+    /// At this size.
+    pub(super) size_max: Option<f64>,
+    /// After this time.
+    pub(super) until: Option<Time>,
+    /// It is the way back of what was rejected, and over with it.
+    pub(super) is_way_back: bool,
 }
 
 /// What an open incident is about.

@@ -36,6 +36,8 @@ pub(crate) fn night() -> Incident {
         resolved_at: None,
         accepted_at: None,
         rejected_at: None,
+        familiar: None,
+        proposes_acceptance_since: None,
     };
     incident.join(mass_pin());
     incident.join(mass_unpin());

@@ -193,6 +193,10 @@ pub fn list_text(incidents: &[IncidentJson]) -> String {
             words::visible(&incident.id),
             words::visible(&incident.title),
         );
+        if let Some(since) = incident.proposes_acceptance_since {
+            let since = time_text(since.0);
+            let _ = writeln!(text, "    stays: proposed as the new normal since {since}");
+        }
     }
     text
 }
@@ -249,6 +253,12 @@ fn state_text(detail: &IncidentDetailJson) -> String {
     };
     if detail.rejected_at.is_some() {
         state.push_str("; the diagnosis was called wrong");
+    }
+    if let Some(familiar) = &detail.familiar {
+        let _ = write!(state, "; nobody is notified: {}", words::visible(familiar));
+    }
+    if let Some(since) = incident.proposes_acceptance_since {
+        let _ = write!(state, "; proposed as the new normal since {}", time_text(since.0));
     }
     format!("{}, {} ({})", incident.severity, state, words::visible(&incident.id))
 }

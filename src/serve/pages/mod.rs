@@ -196,6 +196,12 @@ fn status(incident: &Incident, now: Time) -> Markup {
             },
         }
         @if incident.rejected_at.is_some() { ". An operator said that the diagnosis is wrong" }
+        @if let Some(familiar) = &incident.familiar {
+            ". Nobody is notified: " bdi { (words::visible(&familiar.to_string())) }
+        }
+        @if let Some(since) = incident.proposes_acceptance_since {
+            ". It stays, and is proposed as the new normal since " (words::instant(since))
+        }
         "."
     }
 }

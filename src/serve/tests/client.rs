@@ -5,7 +5,10 @@ use std::future::Future;
 use url::Url;
 
 use super::*;
-use crate::serve::client::{self, Api};
+use crate::{
+    incident::{Familiar, Incident},
+    serve::client::{self, Api},
+};
 
 /// Runs `asked` while the router is served on a socket.
 async fn with_server<T>(served: &Served, asked: impl AsyncFnOnce(Api) -> T) -> T {
@@ -141,4 +144,35 @@ async fn the_client_says_where_nobody_answers() {
 #[test]
 fn an_empty_list_says_so() {
     assert_eq!(client::list_text(&[]), "no incidents\n");
+}
+
+#[tokio::test]
+async fn what_is_familiar_and_what_is_proposed_say_so() {
+    let since = story::at("22:40:00");
+    let incident = Incident {
+        familiar: Some(Familiar::Rejected { incident: "7".to_owned(), at: since }),
+        proposes_acceptance_since: Some(since),
+        ..story::night()
+    };
+    let id = incident.id.clone();
+    let served = Served::new(Batch { incidents: vec![incident], ..Batch::default() }).await;
+    let (list, detail) = with_server(&served, async |api| {
+        let list = client::list_text(&api.incidents().await.unwrap());
+        (list, api.incident(&id).await.unwrap())
+    })
+    .await;
+    assert!(
+        list.contains("stays: proposed as the new normal since 2019-09-23T22:40:00Z"),
+        "{list}"
+    );
+    assert_eq!(detail.familiar.as_deref(), Some("like incident 7, rejected 2019-09-23"));
+    assert_eq!(detail.incident.proposes_acceptance_since.map(|at| at.0), Some(since));
+    let show = client::show_text(&detail);
+    assert!(show.contains("; nobody is notified: like incident 7, rejected 2019-09-23"), "{show}");
+    assert!(show.contains("; proposed as the new normal since 2019-09-23T22:40:00Z"), "{show}");
+    let page = served.get(&format!("/incidents/{id}")).await;
+    for text in ["Nobody is notified: <bdi>like incident 7", "is proposed as the new normal since"]
+    {
+        assert!(page.body.contains(text), "{text}");
+    }
 }
