@@ -18,17 +18,17 @@
 //! # Code map, in the order in which data flows
 //!
 //! - [`series`], [`values`], [`accounting`], [`fleet`], [`incident`], [`change_event`],
-//!   [`observation`]: the nouns. A
-//!   [`fleet::Snapshot`] is cohorts of devices at one instant, and [`fleet::Flows`] what moved
-//!   between two; an [`accounting::Reading`] is what PostgreSQL says of written rows; an
+//!   [`observation`]: the nouns. A [`fleet::Snapshot`] is cohorts of devices at one instant, and
+//!   [`fleet::Flows`] what moved between two; an [`accounting::Reading`] is what PostgreSQL says of written rows; an
 //!   [`incident::Incident`] is causes in order with their evidence, and a
 //!   [`change_event::ChangeEvent`] what somebody says that they changed, or will.
-//! - [`config`]: what was written becomes what it means, before any side effect.
+//! - [`config`]: what was written becomes what it means, before any side effect; the declared
+//!   graph's preset.
 //! - [`sample`]: one sampler a source; every failure is an outcome with a reason.
 //! - [`budget`]: what was achieved of the promised rates, with its interval.
 //! - [`detect`]: one signal's baseline, test and threshold.
 //! - [`diagnose`]: flows by breadth, sequels and recoveries, row accounting, the causal graph,
-//!   change events, the words.
+//!   change events, what is familiar, the words.
 //! - [`pipeline`]: an observation in, changed incidents out; the only owner of state.
 //! - [`store`]: SQLite; one transaction a turn of the pipeline.
 //! - [`notify`]: what should be firing, and keeping each Alertmanager in that state.
