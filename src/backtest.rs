@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Recording> {
 
 /// What the pipeline is told: the configuration's budgets and signals if there is one.
 pub fn settings(config: Option<&Config>, interval_s: f64) -> Settings {
-    let defaults = Settings {
+    let defaults = || Settings {
         interval_s,
         false_pages_per_month: crate::config::FALSE_PAGES_PER_MONTH_DEFAULT,
         false_warnings_per_month: crate::config::FALSE_WARNINGS_PER_MONTH_DEFAULT,
@@ -123,7 +123,11 @@ pub fn settings(config: Option<&Config>, interval_s: f64) -> Settings {
         plain_ids: true,
     };
     let configured = config.map(Config::pipeline_settings);
-    configured.map_or(defaults, |settings| Settings { interval_s, plain_ids: true, ..settings })
+    configured.map_or_else(defaults, |settings| Settings {
+        interval_s,
+        plain_ids: true,
+        ..settings
+    })
 }
 
 /// Runs the pipeline over `history`, of which only the learning stays, and then over `recording`,

@@ -529,30 +529,42 @@ impl Incident {
 
     /// Takes back the loudness of the current cause, of which nobody was notified yet.
     pub fn quieten(&mut self, familiar: Familiar) {
-        let Some(record) = self.causes.last_mut() else { return };
-        record.severity = Severity::Info;
+        let Some(record) = self.silence() else { return };
         record.evidence.push(Evidence { kind: FAMILIAR.to_owned(), text: familiar.to_string() });
-        let (cause, at) = (record.cause, record.detected_at);
-        self.notifications.retain(|told| told.cause != cause || told.at != at);
+        let at = record.detected_at;
         self.note(at, format!("Nobody is notified: {familiar}."));
         self.familiar = Some(familiar);
+    }
+
+    /// Nobody is notified of the current cause, which was told to nobody yet: it is recorded.
+    pub fn silence(&mut self) -> Option<&mut CauseRecord> {
+        let record = self.causes.last_mut()?;
+        record.severity = Severity::Info;
+        let (cause, at) = (record.cause, record.detected_at);
+        self.notifications.retain(|told| told.cause != cause || told.at != at);
+        Some(record)
+    }
+
+    /// Another record takes the place of the current cause's, which stays as it was told.
+    pub fn supersede(&mut self, at: Time, record: CauseRecord) {
+        if let Some(earlier) = self.causes.last_mut() {
+            earlier.superseded_at = Some(at);
+        }
+        self.join(record);
     }
 
     /// What was familiar is so no more: people are notified of the current cause after all. Its
     /// record as it was stays, and ends.
     pub fn speak_up(&mut self, at: Time, why: &str) {
         self.familiar = None;
-        let Some(quiet) = self.causes.last_mut() else { return };
-        quiet.superseded_at = Some(at);
-        let mut record = quiet.clone();
-        record.superseded_at = None;
+        let mut record = self.current().clone();
         record.severity = record.cause.severity();
         record.detected_at = at;
         record.summary = format!("{} {why}", record.summary);
         record.description = format!("{why}\n\n{}", record.description);
         record.evidence.retain(|fact| fact.kind != FAMILIAR);
         record.evidence.push(Evidence { kind: "change".to_owned(), text: why.to_owned() });
-        self.join(record);
+        self.supersede(at, record);
     }
 
     /// Adds a cause, with its line in the history and its notification if it is loud enough.

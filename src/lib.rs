@@ -19,8 +19,8 @@
 //!
 //! - [`series`], [`values`], [`accounting`], [`fleet`], [`incident`], [`change_event`],
 //!   [`observation`]: the nouns. A [`fleet::Snapshot`] is cohorts of devices at one instant, and
-//!   [`fleet::Flows`] what moved between two; an [`accounting::Reading`] is what PostgreSQL says of written rows; an
-//!   [`incident::Incident`] is causes in order with their evidence, and a
+//!   [`fleet::Flows`] what moved between two; an [`accounting::Reading`] is what PostgreSQL says of
+//!   written rows; an [`incident::Incident`] is causes in order with their evidence, and a
 //!   [`change_event::ChangeEvent`] what somebody says that they changed, or will.
 //! - [`config`]: what was written becomes what it means, before any side effect; the declared
 //!   graph's preset.

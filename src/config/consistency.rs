@@ -9,7 +9,10 @@ use super::{
     mistake::{Mistake, suggestion},
     resolve::{Placed, Read},
 };
-use crate::series::{BUILT_IN, built_in};
+use crate::{
+    diagnose::declared::Declared,
+    series::{BUILT_IN, built_in},
+};
 
 /// The one measured signal that an `open_balena` source gives beside those read from rows.
 const ROWS_WRITTEN: &str = "device_rows_written_total";
@@ -45,15 +48,15 @@ impl SourceConfig {
     }
 }
 
-/// Everything that is wrong between the parts of `read`.
-pub(super) fn check(read: &Read) -> Vec<Mistake> {
+/// Everything that is wrong between the parts of `read`, and what drives what by it.
+pub(super) fn check(read: &Read) -> (Declared, Vec<Mistake>) {
     let mut mistakes = Vec::new();
     check_source_names(read, &mut mistakes);
     check_givers(read, &mut mistakes);
     check_signal_names(read, &mut mistakes);
     // Nothing may drive itself, directly or by others: the most upstream signal must exist.
-    graph::combine(&graph::open_balena(), &read.edges, &mut mistakes);
-    mistakes
+    let graph = graph::combine(&graph::open_balena(), &read.edges, &mut mistakes);
+    (graph, mistakes)
 }
 
 fn readable(read: &Read) -> impl Iterator<Item = (&Placed<Option<SourceConfig>>, &SourceConfig)> {

@@ -150,11 +150,13 @@ impl Config {
             None if !reader.mistakes.is_empty() => None,
             root => resolve::read(&mut reader, &root.unwrap_or(nothing)),
         };
-        if let Some(read) = &read {
-            reader.mistakes.extend(consistency::check(read));
-        }
+        let read = read.map(|read| {
+            let (graph, mistakes) = consistency::check(&read);
+            reader.mistakes.extend(mistakes);
+            (read, graph)
+        });
         match read {
-            Some(read) if reader.mistakes.is_empty() => Ok(read.into_config()),
+            Some((read, graph)) if reader.mistakes.is_empty() => Ok(read.into_config(graph)),
             _ => Err(ConfigError::new(file, reader.mistakes)),
         }
     }

@@ -239,10 +239,10 @@ fn notify(reader: &mut Reader<'_>, field: &Field<'_>) -> NotifyConfig {
 
 impl Read {
     /// The configuration, once nothing is wrong with it.
-    pub(super) fn into_config(self) -> Config {
+    pub(super) fn into_config(self, graph: Declared) -> Config {
         let mut config = self.config;
         config.sources = self.sources.into_iter().filter_map(|placed| placed.part).collect();
-        config.graph = graph::combine(&graph::open_balena(), &self.edges, &mut Vec::new());
+        config.graph = graph;
         config.signals = self.signals.into_iter().map(|placed| placed.part).collect();
         config
     }

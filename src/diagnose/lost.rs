@@ -52,21 +52,11 @@ pub fn sampling_lost(facts: LostFacts<'_>) -> CauseRecord {
         format!("Run `headwater check --connect` where the daemon runs: it samples {source} once."),
         "Do not read the silence as good news.".to_owned(),
     ];
-    CauseRecord {
-        cause: Cause::SamplingLost,
-        severity: facts.severity,
-        scope: Scope::Platform,
-        onset: facts.onset,
-        detected_at: facts.now,
-        superseded_at: None,
-        title: format!("Headwater is blind: no samples of source {source}"),
-        description: format!("{unseen}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
-        summary,
-        probability: 1.0,
-        evidence: vec![Evidence { kind: "source".to_owned(), text: quoted(facts.reason, 300) }],
-        blast_radius: BlastRadius::default(),
-        next_steps,
-    }
+    let title = format!("Headwater is blind: no samples of source {source}");
+    let between = (facts.onset, facts.now);
+    let words = Words { title, summary, meaning: unseen, next_steps };
+    let evidence = vec![of_source(quoted(facts.reason, 300))];
+    CauseRecord { severity: facts.severity, evidence, ..words.record(Cause::SamplingLost, between) }
 }
 
 /// What is known of a source that repeats itself and does not say that it is behind.
@@ -112,21 +102,9 @@ pub fn standing_still(facts: StandingFacts<'_>) -> CauseRecord {
             .to_owned(),
     ];
     let meaning = "Its rows are left out meanwhile: a stuck source shows nothing of the present.";
-    CauseRecord {
-        cause: Cause::SamplingLost,
-        severity: Severity::Warning,
-        scope: Scope::Platform,
-        onset: facts.onset,
-        detected_at: facts.now,
-        superseded_at: None,
-        title: format!("Source {source} stands still: every sample repeats the one before it"),
-        description: format!("{meaning}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
-        evidence: vec![Evidence { kind: "source".to_owned(), text: summary.clone() }],
-        summary,
-        probability: 1.0,
-        blast_radius: BlastRadius::default(),
-        next_steps,
-    }
+    let title = format!("Source {source} stands still: every sample repeats the one before it");
+    let words = Words { title, summary, meaning, next_steps };
+    words.record(Cause::SamplingLost, (facts.onset, facts.now))
 }
 
 /// What is known of signals that are gone while their source answers.
@@ -142,6 +120,40 @@ pub struct GoneFacts<'a> {
     pub now: Time,
     /// Samples in a row without them.
     pub absent: u32,
+}
+
+/// What is said of something that cannot be seen.
+struct Words<'a> {
+    title: String,
+    summary: String,
+    meaning: &'a str,
+    next_steps: Vec<String>,
+}
+
+impl Words<'_> {
+    /// The record of a cause with this onset that is recognised now; its summary proves it.
+    fn record(self, cause: Cause, (onset, now): (Time, Time)) -> CauseRecord {
+        let Words { title, summary, meaning, next_steps } = self;
+        CauseRecord {
+            cause,
+            severity: cause.severity(),
+            scope: Scope::Platform,
+            onset,
+            detected_at: now,
+            superseded_at: None,
+            title,
+            description: format!("{meaning}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
+            evidence: vec![of_source(summary.clone())],
+            summary,
+            probability: 1.0,
+            blast_radius: BlastRadius::default(),
+            next_steps,
+        }
+    }
+}
+
+fn of_source(text: String) -> Evidence {
+    Evidence { kind: "source".to_owned(), text }
 }
 
 /// Names that one sentence lists.
@@ -182,19 +194,7 @@ pub fn signal_lost(facts: GoneFacts<'_>) -> CauseRecord {
     ];
     let meaning = "What is missing is neither zero nor its last value: what depends on it is not \
                    judged until it is back. This says nothing about the fleet itself.";
-    CauseRecord {
-        cause: Cause::SignalLost,
-        severity: Cause::SignalLost.severity(),
-        scope: Scope::Platform,
-        onset: facts.onset,
-        detected_at: facts.now,
-        superseded_at: None,
-        title: format!("Source {source} no longer gives {names}"),
-        description: format!("{meaning}\n\nNext:\n- {}\n", next_steps.join("\n- ")),
-        evidence: vec![Evidence { kind: "source".to_owned(), text: summary.clone() }],
-        summary,
-        probability: 1.0,
-        blast_radius: BlastRadius::default(),
-        next_steps,
-    }
+    let title = format!("Source {source} no longer gives {names}");
+    let words = Words { title, summary, meaning, next_steps };
+    words.record(Cause::SignalLost, (facts.onset, facts.now))
 }

@@ -179,10 +179,9 @@ impl Pipeline {
     fn tell_after_all(&mut self, index: usize, record: CauseRecord, at: Time) {
         let incident = &mut self.state.watches[index].incident;
         if let Some(silent) = incident.causes.last_mut() {
-            silent.superseded_at = Some(at);
             silent.evidence.clear();
         }
-        incident.join(record);
+        incident.supersede(at, record);
         self.touch(index);
     }
 

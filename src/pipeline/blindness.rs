@@ -100,11 +100,7 @@ impl Pipeline {
                 self.open(record, vec![(Cause::SamplingLost, 1.0)], subject);
             }
             Some(index) => {
-                let incident = &mut self.state.watches[index].incident;
-                if let Some(earlier) = incident.causes.last_mut() {
-                    earlier.superseded_at = Some(at);
-                }
-                incident.join(record);
+                self.state.watches[index].incident.supersede(at, record);
                 self.touch(index);
             }
         }

@@ -122,7 +122,7 @@ impl Pipeline {
             tell_before(incident, &named.event);
         }
         if is_silent {
-            silence(incident);
+            incident.silence();
         }
         let record = &mut incident.causes[place];
         let summary = record.summary.clone();
@@ -196,14 +196,6 @@ fn is_accounted_for(event: &ChangeEvent, record: &CauseRecord) -> bool {
     let is_seen = event.kind == MIGRATION && event.source == DATABASE;
     let mut facts = record.evidence.iter().filter(|fact| fact.kind == MIGRATION);
     is_seen && facts.any(|fact| fact.text.contains(&event.title))
-}
-
-/// Nobody is notified of the latest cause: it is recorded.
-fn silence(incident: &mut Incident) {
-    let Some(record) = incident.causes.last_mut() else { return };
-    record.severity = Severity::Info;
-    let (at, cause) = (record.detected_at, record.cause);
-    incident.notifications.retain(|told| (told.at, told.cause) != (at, cause));
 }
 
 /// A line of the timeline at the event's own time, before whatever it may have brought about.

@@ -6,7 +6,6 @@
 use crate::{
     diagnose::{
         causes::unexplained,
-        graph::Moved,
         recurrence::{Habit, Occurrence},
         rejections::{Like, MOVES_MAX, Move, Pattern, Rejection, breadth_of},
         signatures::{self, Mark},
@@ -15,7 +14,6 @@ use crate::{
     incident::{Cause, Change, Familiar, Severity},
     pipeline::{
         Pipeline, Subject,
-        signal_watch::symptom,
         state::{Bounds, LostSignals, MassWatch, Watch},
     },
     series::{DELTA_FAILURE_RATIO, Direction, Time, seconds},
@@ -200,26 +198,15 @@ impl Pipeline {
         let record = unexplained(&Change { after, ..change.clone() }, at);
         let subject = Subject::Signal(signal.to_owned());
         let before = std::mem::replace(&mut self.state.watches[index].subject, subject);
-        let earlier = match &before {
-            Subject::Signal(own) => self.state.signals.get(own.as_str()),
-            _ => None,
-        };
-        let earlier = earlier.and_then(|watched| {
-            let (change, value) = (watched.detector.in_change()?, watched.status.value?);
-            let now = Moved { onset: change.onset, before: change.before, after: value };
-            Some(symptom(change, now, None))
-        });
+        let earlier = self.as_symptom(&before);
         let watch = &mut self.state.watches[index];
         let incident = &mut watch.incident;
         incident.symptoms.retain(|symptom| symptom.signal != signal);
         incident.symptoms.extend(earlier);
         incident.note(at, format!("{signal} is no part of what is known: people are notified."));
         incident.familiar = None;
-        if let Some(quiet) = incident.causes.last_mut() {
-            quiet.superseded_at = Some(at);
-        }
         incident.candidates = vec![(record.cause, 1.0)];
-        incident.join(record);
+        incident.supersede(at, record);
         (watch.bounds, watch.recognised) = (None, incident.causes.len());
         watch.symptoms_recognised = incident.symptoms.len();
         self.touch(index);

@@ -11,7 +11,7 @@ use crate::{
         services::{Finding, ServiceFacts},
         signatures::{self, CONNECTIONS, Family, Mark},
     },
-    incident::{Cause, CauseRecord, Change},
+    incident::{Cause, CauseRecord, Change, Symptom},
     pipeline::{
         MONTH_S, Pipeline, Subject,
         intake::Intake,
@@ -156,16 +156,19 @@ impl Pipeline {
         let before = std::mem::replace(&mut watch.subject, subject);
         watch.incident.candidates = candidates;
         watch.incident.join(record);
-        let Subject::Signal(first) = before else { return };
         // What told of the incident first stays with it.
-        let Some(watched) = self.state.signals.get(first.as_str()) else { return };
-        let (Some(change), Some(value)) = (watched.detector.in_change(), watched.status.value)
-        else {
-            return;
-        };
+        let first = self.as_symptom(&before);
+        self.state.watches[index].incident.symptoms.extend(first);
+    }
+
+    /// The open change of the signal that an incident was about, as a symptom of what it is about
+    /// now.
+    pub(super) fn as_symptom(&self, subject: &Subject) -> Option<Symptom> {
+        let Subject::Signal(signal) = subject else { return None };
+        let watched = self.state.signals.get(signal.as_str())?;
+        let (change, value) = (watched.detector.in_change()?, watched.status.value?);
         let now = Moved { onset: change.onset, before: change.before, after: value };
-        let joined = symptom(change, now, None);
-        self.state.watches[index].incident.symptoms.push(joined);
+        Some(symptom(change, now, None))
     }
 
     /// Which of a family's causes the present standing of its signals speaks for.

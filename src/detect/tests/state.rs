@@ -1,6 +1,7 @@
 //! The state is a value: small, storable after any sample, and readable if it is an older one.
 
 use super::*;
+use crate::detect::shorts::Shorts;
 
 #[test]
 fn state_from_before_a_mean_was_kept_is_read() {
@@ -46,5 +47,40 @@ fn state_stays_small() {
         let stored = serde_json::to_string(&bench.detector).expect("serialises");
         println!("{kind}: {} bytes of JSON", stored.len());
         assert!(stored.len() < 10_000, "{}", stored.len());
+    }
+}
+
+/// Up to the fourth version's first states, samples were kept with their season and harmonics in
+/// single precision.
+#[test]
+fn a_state_with_wider_numbers_is_taken_on() {
+    let mut next = noise("normal", 7);
+    let mut bench = Bench::new(settings(1e5));
+    // Two days and a half: there is a profile of the day.
+    let day = |sample: u64| 3.0 * (std::f64::consts::TAU * sample as f64 / 5_760.0).sin();
+    for sample in 0..14_400 {
+        bench.step(day(sample) + next());
+    }
+    let mut stored = serde_json::to_value(&bench.detector).expect("serialises");
+    for sample in stored["recent"].as_array_mut().expect("a list") {
+        sample.as_array_mut().expect("a row").insert(2, serde_json::json!(0.5));
+    }
+    let season = &mut stored["baseline"]["season"];
+    for profile in ["day", "scatter"] {
+        let row: Shorts =
+            serde_json::from_value(season[profile]["harmonics"].take()).expect("a row");
+        let numbers: Vec<f64> = row.iter().collect();
+        assert!(numbers.iter().any(|number| *number != 0.0), "{profile}");
+        let wide = numbers.chunks(3).map(|one| (one[0], one[1], one[2] * one[2]));
+        season[profile]["harmonics"] =
+            serde_json::to_value(wide.collect::<Vec<_>>()).expect("serialises");
+    }
+    season["week"]["harmonics"] = serde_json::json!([]);
+    let detector: Detector = serde_json::from_value(stored).expect("restores");
+    let settings = bench.settings.clone();
+    let mut restored = Bench { detector, settings, samples: bench.samples };
+    for sample in 14_400..16_000 {
+        let value = day(sample) + next();
+        assert_eq!(bench.step(value), restored.step(value));
     }
 }
