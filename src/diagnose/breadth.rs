@@ -36,6 +36,9 @@ pub struct Bound {
     pub ratio: f64,
     /// In words.
     pub origin: String,
+    /// Where breadth alone does not do, because owners may act together for a reason that they
+    /// share: the probability that they do so in the order that is seen (`order`).
+    pub chance_of_order: Option<f64>,
 }
 
 /// What a bound is asked for.
@@ -81,7 +84,8 @@ impl BreadthHistory {
         } else {
             "declared prior, not history: max(5, 2 % of the organisations)".to_owned()
         };
-        Bound { organizations: from_history.max(floor) as u64, ratio, origin }
+        let organizations = from_history.max(floor) as u64;
+        Bound { organizations, ratio, origin, chance_of_order: None }
     }
 }
 
@@ -93,10 +97,23 @@ fn declared(organizations: Option<u64>) -> f64 {
 impl Bound {
     /// The probability that `organizations` acting at once is a fault of the platform and not
     /// owners acting for themselves, by Bayes' rule, when faults are as rare as the budget's false
-    /// pages (`alpha`): a platform fault reaches any breadth, owners reach it with ρ^breadth.
+    /// pages (`alpha`): a platform fault reaches any breadth, owners reach it with ρ^breadth, and
+    /// where they may act together, with the chance of the order.
     pub fn platform_probability(&self, organizations: u64, alpha: f64) -> f64 {
         let owners = self.ratio.powf(organizations as f64);
-        alpha / (alpha + owners)
+        alpha / (alpha + owners + self.chance_of_order.unwrap_or(0.0))
+    }
+
+    /// Breadth alone does not do here: owners may act together, but hardly in such an order.
+    pub fn demand_order(&mut self, chance: f64) {
+        self.chance_of_order = Some(chance);
+        let rarity = if chance < 1e-9 {
+            "less than once in 1,000,000,000".to_owned()
+        } else {
+            format!("once in {:.0}", 1.0 / chance)
+        };
+        self.origin.push_str("; several at a time follow the order of ids, as chance does ");
+        self.origin.push_str(&rarity);
     }
 }
 

@@ -120,6 +120,11 @@ impl Displacement {
         }
     }
 
+    /// Takes where applications' own targets pointed before earlier batches changed them.
+    pub fn correct_targets(&mut self, before: &BTreeMap<i64, Option<i64>>) {
+        self.targets.extend(before);
+    }
+
     /// Counted devices before the incident.
     pub fn total_before(&self) -> Option<f64> {
         self.total.map(|levels| levels.before)

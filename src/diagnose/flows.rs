@@ -9,9 +9,10 @@ use crate::{
     diagnose::{
         breadth::{Bound, BreadthHistory, Question},
         ledger::Written,
+        order::chance_of_order,
         owner::ActHistory,
     },
-    fleet::{ApplicationFlow, Flows},
+    fleet::{ApplicationFlow, Flows, Snapshot},
     incident::{Cause, Quantity},
     series::{Time, seconds},
     values::Values,
@@ -190,6 +191,13 @@ impl FlowKind {
         }
     }
 
+    /// Whether owners who act for themselves may all do so at one time, for a reason that they
+    /// share: releases are shipped when what they are built on is mended, or before a date. How many
+    /// ship within the hour then says nothing of the platform.
+    pub fn is_shared(self) -> bool {
+        self.family() == Family::Targets
+    }
+
     /// What a statement writes to bring it about.
     pub fn written(self) -> Written<'static> {
         match self.family() {
@@ -237,6 +245,9 @@ pub struct FlowSample {
     pub is_total: bool,
     /// Live only: application, owner, amount.
     pub by_application: Vec<(i64, i64, u64)>,
+    /// Of applications whose own target changed, live: what it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets_before: BTreeMap<i64, Option<i64>>,
 }
 
 /// What the previous and the present sample say, as far as flows are concerned.
@@ -254,6 +265,8 @@ pub struct Samples<'a> {
     pub now: &'a Values,
     /// The flows by application, live.
     pub flows: Option<&'a Flows>,
+    /// The cohorts of the previous present sample, live.
+    pub cohorts_before: Option<&'a Snapshot>,
 }
 
 impl FlowSample {
@@ -273,6 +286,10 @@ impl FlowSample {
             }
         }
         let count = |value: Option<f64>| value.map(|value| value.max(0.0) as u64);
+        let targets_before = match (kind, samples.cohorts_before) {
+            (FlowKind::Retargeted, Some(before)) => targets_of(before, &by_application),
+            _ => BTreeMap::new(),
+        };
         Some(FlowSample {
             at: samples.at,
             since: samples.since,
@@ -282,6 +299,7 @@ impl FlowSample {
             organizations: count(organizations),
             is_total: amount >= 1.0 && is_total(kind, samples),
             by_application,
+            targets_before,
         })
     }
 
@@ -298,6 +316,14 @@ impl FlowSample {
     pub fn breadth(&self) -> Option<u64> {
         self.organizations.or(self.applications)
     }
+}
+
+/// Where these applications' own targets point to.
+fn targets_of(snapshot: &Snapshot, applications: &[(i64, i64, u64)]) -> BTreeMap<i64, Option<i64>> {
+    let known = applications
+        .iter()
+        .filter_map(|(id, _, _)| snapshot.applications.get(id).map(|found| (*id, found.target)));
+    known.collect()
 }
 
 fn net_flow(kind: FlowKind, samples: Samples<'_>) -> Option<f64> {
@@ -356,6 +382,8 @@ pub struct Platform {
     pub by_application: BTreeMap<i64, u64>,
     /// Whose these applications are.
     pub owners: BTreeMap<i64, i64>,
+    /// Where the targets that changed within the window pointed before it, live.
+    pub targets_before: BTreeMap<i64, Option<i64>>,
     /// Its amount within the window.
     pub amount: u64,
 }
@@ -383,6 +411,8 @@ pub struct Circumstances {
     /// What the largest owner's act is measured by, if it is not the whole amount: live, that
     /// owner's devices; for `Retargeted`, the devices that became pending.
     pub weight: Option<u64>,
+    /// Whether owners may act together without being made to: `FlowKind::is_shared`.
+    pub shared: bool,
 }
 
 impl FlowHistory {
@@ -450,8 +480,12 @@ impl FlowHistory {
             let elapsed_s = (sample.at - first.since).as_seconds_f64();
             let intervals = (elapsed_s / circumstances.interval_s).max(1.0);
             let asked = question(circumstances, step, intervals);
-            let bound = self.breadth.bound(asked);
-            if breadth > bound.organizations {
+            let mut bound = self.breadth.bound(asked);
+            let beyond = breadth > bound.organizations;
+            if beyond && circumstances.shared && window.len() > 1 {
+                bound.demand_order(chance_of_order(&batches(&window)));
+            }
+            if beyond && bound.chance_of_order.is_none_or(|chance| chance <= asked.alpha) {
                 let probability = bound.platform_probability(breadth, asked.alpha);
                 return Some(Platform::of(&window, breadth, bound, probability));
             }
@@ -483,6 +517,7 @@ impl FlowHistory {
             organizations: 0,
             ratio: 0.5,
             origin: "no breadth is known: every device that could change did".to_owned(),
+            chance_of_order: None,
         };
         // Nothing tells a platform of one owner from one of many: an even chance.
         Some(Platform::of(&[sample], 0, bound, 0.5))
@@ -497,6 +532,10 @@ impl Platform {
             *by_application.entry(*application).or_insert(0) += amount;
             owners.insert(*application, *owner);
         }
+        let mut targets_before = BTreeMap::new();
+        for (application, target) in window.iter().flat_map(|sample| &sample.targets_before) {
+            targets_before.entry(*application).or_insert(*target);
+        }
         Platform {
             onset: window[0].at,
             quiet_at: window[0].since,
@@ -505,6 +544,7 @@ impl Platform {
             probability,
             by_application,
             owners,
+            targets_before,
             amount: window.iter().map(|sample| sample.amount).sum(),
         }
     }
@@ -518,6 +558,24 @@ fn window_breadth(window: &[&FlowSample]) -> u64 {
     acted.map(|(_, organization, _)| *organization).collect::<BTreeSet<_>>().len() as u64
 }
 
+/// What an act in batches would have done step by step: the samples in which several owners acted,
+/// each of them with the application that came first.
+fn batches(window: &[&FlowSample]) -> Vec<Vec<i64>> {
+    let mut acted = BTreeSet::new();
+    let batch = |sample: &&FlowSample| {
+        let mut firsts: BTreeMap<i64, i64> = BTreeMap::new();
+        for (application, owner, _) in &sample.by_application {
+            if !acted.contains(owner) {
+                let first = firsts.entry(*owner).or_insert(*application);
+                *first = (*first).min(*application);
+            }
+        }
+        acted.extend(firsts.keys().copied());
+        firsts.into_values().collect::<Vec<i64>>()
+    };
+    window.iter().map(batch).filter(|batch| batch.len() > 1).collect()
+}
+
 /// The budget of one sample is shared between the windows that end in it: half for the shortest,
 /// half of the rest for the next, and so on.
 fn question(circumstances: Circumstances, step: i32, window_intervals: f64) -> Question {
@@ -528,3 +586,6 @@ fn question(circumstances: Circumstances, step: i32, window_intervals: f64) -> Q
         window_intervals,
     }
 }
+
+#[cfg(test)]
+mod tests;

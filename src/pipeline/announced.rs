@@ -206,6 +206,7 @@ impl Pipeline {
             breadth: mass.organizations.unwrap_or_default(),
             bound: self.state.flows.entry(mass.kind).or_default().bound(circumstances),
             probability,
+            targets_before: BTreeMap::new(),
             by_application: BTreeMap::new(),
             owners: BTreeMap::new(),
             amount: mass.amount,

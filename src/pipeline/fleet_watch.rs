@@ -62,6 +62,7 @@ impl Pipeline {
             before: &before.values,
             now: &intake.recordable,
             flows: intake.cohorts.as_ref().map(|cohorts| &cohorts.flows),
+            cohorts_before: intake.cohorts.as_ref().map(|cohorts| &cohorts.before),
         };
         FlowSample::read(kind, samples)
     }
@@ -83,6 +84,7 @@ impl Pipeline {
             organizations: intake.recordable.get(owners).map(|count| *count as u64),
             eligible: cohorts.map(|cohorts| eligible_owners(kind, &cohorts.before)),
             weight: self.weight(kind, sample, intake, before),
+            shared: kind.is_shared(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     diagnose::{
         causes::{MassFacts, Precursor, flow_fact, went_along},
         displacement::Displacement,
-        flows::{Family, FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX, Way},
+        flows::{Circumstances, Family, FlowKind, FlowSample, Platform, WINDOW_SAMPLES_MAX, Way},
         ledger::{Account, Claim, WRITER, counters_delay_max},
     },
     incident::{Cause, CauseRecord, EVENT, Evidence},
@@ -99,6 +99,7 @@ impl Pipeline {
         let mut displacement =
             Displacement::since(kind.quantity(), quiet, total.map(|count| count - earlier_total));
         displacement.correct(&owner_flows(platform, &earlier));
+        displacement.correct_targets(&platform.targets_before);
         let (pinned_before, counted_before) =
             quiet.map(|quiet| counts_before(kind, quiet, &earlier)).unwrap_or_default();
         let stood = self.inherited.take().unwrap_or(Inherited {
@@ -231,7 +232,7 @@ impl Pipeline {
             return platform.is_some();
         }
         if kind == mass.kind || Some(kind) == mass.companion {
-            let goes_on = platform.is_some() || self.is_batch(mass, sample);
+            let goes_on = platform.is_some() || self.is_batch(mass, sample, circumstances);
             if goes_on {
                 // Or else an owner's own act of later would be taken for more of it.
                 self.state.flows.entry(kind).or_default().clear_recent();
@@ -315,10 +316,21 @@ impl Pipeline {
     }
 
     /// A further batch of the current cause need not be platform-wide by itself: it touches as many
-    /// devices as no owner ordinarily does, or several owners' at once.
-    fn is_batch(&self, mass: &MassWatch, sample: &FlowSample) -> bool {
+    /// devices as no owner ordinarily does, or several owners' at once. Where an owner's act is
+    /// measured by other devices than those of the flow, it is by these and of several owners.
+    fn is_batch(
+        &self,
+        mass: &MassWatch,
+        sample: &FlowSample,
+        circumstances: Circumstances,
+    ) -> bool {
+        let devices = match (mass.kind, circumstances.weight) {
+            (FlowKind::Retargeted, Some(_)) if sample.breadth() <= Some(1) => return false,
+            (FlowKind::Retargeted, Some(largest)) => largest,
+            _ => sample.amount,
+        };
         let history = self.state.flows.get(&mass.kind);
-        history.is_some_and(|history| history.is_rare(sample.amount, self.settings.interval_s))
+        history.is_some_and(|history| history.is_rare(devices, self.settings.interval_s))
     }
 
     fn goes_beyond(&self, mass: &MassWatch, kind: FlowKind, bound: u64, intake: &Intake) -> bool {

@@ -50,6 +50,18 @@ fn rollouts(scene: &Scene, owners: usize, pace_s: i64) -> Story {
     Story { script: script.collect(), ..Story::default() }
 }
 
+/// So many owners in ten minutes, in no order.
+fn a_crowd(scene: &Scene, owners: usize) -> Story {
+    let mut chosen = one_application_each(scene, owners);
+    // A multiplicative hash: an order that has nothing to do with ids.
+    chosen.sort_by_key(|id| id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let count = chosen.len() as i64;
+    let script = chosen.into_iter().enumerate().map(|(index, application)| {
+        (scene.later(600 * index as i64 / count), Act::RetargetApplication { application })
+    });
+    Story { script: script.collect(), ..Story::default() }
+}
+
 /// Twenty owners, or all that can, each put the devices of one application into another.
 fn applications_merge(scene: &Scene) -> Story {
     let mut first = BTreeMap::new();
@@ -162,6 +174,11 @@ pub(super) const LOOK_ALIKES: &[Kind] = &[
     ),
     with(FORTY_OWNERS, 160, lawful("forty ship in ten minutes", |scene| rollouts(scene, 40, 15))),
     with(MANY_OWNERS, 240, lawful("sixty ship in half an hour", |scene| rollouts(scene, 60, 30))),
+    with(
+        MANY_OWNERS,
+        160,
+        lawful("a hundred and twenty ship together", |scene| a_crowd(scene, 120)),
+    ),
     lawful("five ship at once", |scene| rollouts(scene, 5, 0)),
     lawful("an owner's host OS", |scene| {
         let organization = organization(scene);
