@@ -168,19 +168,18 @@ impl Detector {
             return;
         }
         let open = self.open.take();
+        // A new level that is older than what is kept is known better than from that alone.
         let settled = open.as_ref().and_then(|open| open.settled());
-        let values = self.deseasoned_since(open.map(|open| open.change.onset));
-        // A new level that is older than what is kept is known better than from that alone, unless
-        // the signal has moved on since. It is relearned as fast as ever.
-        let since_onset = settled.zip(self.baseline.moving_level());
-        let since_onset =
-            since_onset.map(|((distance, samples), level)| (level + distance, samples));
-        let stands = since_onset.filter(|(level, samples)| {
-            *samples > RECENT_SAMPLES as f64 && agrees(&values, *level, *samples)
-        });
-        let level = stands.map(|(level, _)| level).or_else(|| mean(&values));
-        if let Some(level) = level {
-            self.baseline.rebase(level, values.len() as f64);
+        let settled = settled.filter(|(_, samples)| *samples > RECENT_SAMPLES as f64);
+        if let Some((distance, samples)) = settled
+            && let Some(level) = self.baseline.moving_level()
+        {
+            self.baseline.rebase(level + distance, samples);
+        } else {
+            let values = self.deseasoned_since(open.map(|open| open.change.onset));
+            if let Some(level) = mean(&values) {
+                self.baseline.rebase(level, values.len() as f64);
+            }
         }
         self.restart_test();
     }
@@ -577,18 +576,6 @@ fn sign(direction: Direction) -> f64 {
         Direction::Up => 1.0,
         Direction::Down => -1.0,
     }
-}
-
-/// Whether the latest values are of this level, the mean of so many samples, rather than of one of
-/// their own: by the information criterion of Schwarz ("Estimating the dimension of a model",
-/// Annals of Statistics 6, 1978), which asks more of a further parameter the more samples there
-/// are.
-fn agrees(values: &[f64], level: f64, samples: f64) -> bool {
-    let Some(latest) = mean(values) else { return false };
-    let count = values.len() as f64;
-    let squares: f64 = values.iter().map(|value| (value - latest).powi(2)).sum();
-    let error = squares / (count - 1.0).max(1.0) / count;
-    (latest - level).powi(2) <= error * samples.ln()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
