@@ -192,8 +192,8 @@ impl FlowKind {
     }
 
     /// Whether owners who act for themselves may all do so at one time, for a reason that they
-    /// share: releases are shipped when what they are built on is mended, or before a date. How many
-    /// ship within the hour then says nothing of the platform.
+    /// share: releases are shipped when what they are built on is mended, or before a date. How
+    /// many ship within the hour then says nothing of the platform.
     pub fn is_shared(self) -> bool {
         self.family() == Family::Targets
     }
