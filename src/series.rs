@@ -56,22 +56,27 @@ pub struct BuiltIn {
     pub name: &'static str,
     /// Read from rows in one snapshot, hence exact: a lone leap of it is real.
     pub exact: bool,
-    /// The signal at whose work it looks: while that is at zero there is nothing to say.
-    pub describes: Option<&'static str>,
+    /// What it is about, as a signal that must be above a number for this one to have a value:
+    /// the quantile of no durations is no number, and one organisation tells no owners apart.
+    pub needs: Option<(&'static str, f64)>,
     /// One line for people.
     pub meaning: &'static str,
 }
 
 const fn exact(name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: true, describes: None, meaning }
+    BuiltIn { name, exact: true, needs: None, meaning }
+}
+
+const fn among_owners(name: &'static str, meaning: &'static str) -> BuiltIn {
+    BuiltIn { name, exact: true, needs: Some(("organizations", 1.0)), meaning }
 }
 
 const fn measured(name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: false, describes: None, meaning }
+    BuiltIn { name, exact: false, needs: None, meaning }
 }
 
 const fn describing(work: &'static str, name: &'static str, meaning: &'static str) -> BuiltIn {
-    BuiltIn { name, exact: false, describes: Some(work), meaning }
+    BuiltIn { name, exact: false, needs: Some((work, 0.0)), meaning }
 }
 
 /// Deltas that end in a second in which others wait: computed from the queue and the counters.
@@ -88,7 +93,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     exact("devices_added", "devices that appeared since the previous sample"),
     exact("devices_removed", "devices that left since the previous sample"),
     exact("applications_devices_removed", "applications that lost devices"),
-    exact("organizations_devices_removed", "organisations that lost devices"),
+    among_owners("organizations_devices_removed", "organisations that lost devices"),
     exact("devices_online", "connected to the VPN or with an online heartbeat"),
     exact("devices_vpn_connected", "connected to the VPN"),
     exact("devices_heartbeat_online", "with an online API heartbeat"),
@@ -105,11 +110,11 @@ pub const BUILT_IN: &[BuiltIn] = &[
     exact("applications_pins_added", "applications in which pins were added"),
     exact("applications_pins_removed", "applications in which pins were removed"),
     exact("applications_pins_moved", "applications in which pins moved"),
-    exact("organizations_pins_added", "organisations in which pins were added"),
-    exact("organizations_pins_removed", "organisations in which pins were removed"),
-    exact("organizations_pins_moved", "organisations in which pins moved"),
+    among_owners("organizations_pins_added", "organisations in which pins were added"),
+    among_owners("organizations_pins_removed", "organisations in which pins were removed"),
+    among_owners("organizations_pins_moved", "organisations in which pins moved"),
     exact("application_targets_changed", "applications whose own target release changed"),
-    exact("organizations_targets_changed", "organisations of those applications"),
+    among_owners("organizations_targets_changed", "organisations of those applications"),
     exact("devices_os_targeted", "a host OS target is set"),
     exact("os_targets_added", "devices that gained a host OS target since the previous sample"),
     exact("os_targets_removed", "devices that lost their host OS target"),
@@ -117,9 +122,12 @@ pub const BUILT_IN: &[BuiltIn] = &[
     exact("applications_os_targets_added", "applications in which host OS targets were added"),
     exact("applications_os_targets_removed", "applications in which they were removed"),
     exact("applications_os_targets_moved", "applications in which they moved"),
-    exact("organizations_os_targets_added", "organisations in which host OS targets were added"),
-    exact("organizations_os_targets_removed", "organisations in which they were removed"),
-    exact("organizations_os_targets_moved", "organisations in which they moved"),
+    among_owners(
+        "organizations_os_targets_added",
+        "organisations in which host OS targets were added",
+    ),
+    among_owners("organizations_os_targets_removed", "organisations in which they were removed"),
+    among_owners("organizations_os_targets_moved", "organisations in which they moved"),
     exact("devices_supervisor_targeted", "a supervisor target is set"),
     exact("supervisor_targets_added", "devices that gained a supervisor target"),
     exact("supervisor_targets_removed", "devices that lost their supervisor target"),
@@ -127,9 +135,15 @@ pub const BUILT_IN: &[BuiltIn] = &[
     exact("applications_supervisor_targets_added", "applications in which they were added"),
     exact("applications_supervisor_targets_removed", "applications in which they were removed"),
     exact("applications_supervisor_targets_moved", "applications in which they moved"),
-    exact("organizations_supervisor_targets_added", "organisations in which they were added"),
-    exact("organizations_supervisor_targets_removed", "organisations in which they were removed"),
-    exact("organizations_supervisor_targets_moved", "organisations in which they moved"),
+    among_owners(
+        "organizations_supervisor_targets_added",
+        "organisations in which they were added",
+    ),
+    among_owners(
+        "organizations_supervisor_targets_removed",
+        "organisations in which they were removed",
+    ),
+    among_owners("organizations_supervisor_targets_moved", "organisations in which they moved"),
     measured("device_rows_written_total", "rows of device inserted, updated, deleted"),
     measured("delta_requests_total", "deltas asked for"),
     measured("delta_successes_total", "deltas generated"),

@@ -23,6 +23,9 @@ const ABSENCE_FACTOR: f64 = 1.25;
 /// … and after a day in any case.
 const ABSENCE_MAX_S: f64 = 86_400.0;
 
+/// What every number about the fleet is about.
+const DEVICES: &str = "devices";
+
 /// Whether a signal is there when its source answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Presence {
@@ -70,11 +73,25 @@ impl Presence {
     }
 }
 
+/// Signals that are missing because what they are about is not there: nobody misses those.
+struct Nothing {
+    /// By what is declared of them.
+    signals: Vec<&'static str>,
+    /// There is no device, and so nothing that a query could say of any.
+    no_device: bool,
+}
+
+impl Nothing {
+    fn holds(&self, signal: &str) -> bool {
+        (self.no_device && signal != DEVICES) || self.signals.contains(&signal)
+    }
+}
+
 impl Pipeline {
     /// Takes note of which of a source's signals its sample holds, and tells of those that have
     /// gone. Those that go together are one incident.
     pub(super) fn watch_presence(&mut self, intake: &Intake) {
-        let idle = self.idle_descriptions();
+        let nothing = self.about_nothing();
         let mut lost = Vec::new();
         // Both are in the order of names: one walk over both costs less than a search for each.
         let mut present = intake.recordable.keys().peekable();
@@ -84,7 +101,7 @@ impl Pipeline {
                 watched.presence.found(intake.at);
                 continue;
             }
-            if watched.source != intake.source || idle.contains(&&**signal) {
+            if watched.source != intake.source || nothing.holds(signal) {
                 continue;
             }
             watched.presence.missed(intake.at);
@@ -105,15 +122,16 @@ impl Pipeline {
         self.resolve_found_signals(intake);
     }
 
-    /// Signals that describe a work of which there is none now: the quantile of no durations is no
-    /// number.
-    fn idle_descriptions(&self) -> Vec<&'static str> {
-        let described = BUILT_IN.iter().filter_map(|signal| Some((signal.name, signal.describes?)));
-        let idle = described.filter(|(_, work)| {
-            let watched = self.state.signals.get(*work);
-            watched.is_some_and(|watched| watched.status.value == Some(0.0))
+    /// What there can be no value of now. Whoever lost every device knows, and is not told of each
+    /// number about devices too.
+    fn about_nothing(&self) -> Nothing {
+        let latest = |signal: &str| self.state.signals.get(signal)?.status.value;
+        let idle = BUILT_IN.iter().filter(|signal| {
+            let needs = signal.needs.and_then(|(needed, above)| Some((latest(needed)?, above)));
+            needs.is_some_and(|(value, above)| value <= above)
         });
-        idle.map(|(name, _)| name).collect()
+        let signals = idle.map(|signal| signal.name).collect();
+        Nothing { signals, no_device: latest(DEVICES) == Some(0.0) }
     }
 
     fn tell_lost(&mut self, source: &str, lost: &[(String, Presence)], at: Time) {

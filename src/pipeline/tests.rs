@@ -2,6 +2,7 @@
 
 mod boundary;
 mod deletions;
+mod emptied;
 mod events;
 mod growth;
 mod promises;
