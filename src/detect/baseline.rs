@@ -14,13 +14,14 @@ use super::{
     family::Fall,
     level::Level,
     season::{Recurrence, Season, Times},
-    spread::{Histogram, SCALE_MIN, Stillness, StudentT},
+    spread::{Histogram, SCALE_MIN, StudentT},
 };
 use crate::{incident::Change, series::Time};
 
 mod flow;
 mod moments;
 mod resolution;
+mod stillness;
 
 /// Samples before the first prediction: enough for a median and a first scale that a fifth of bad
 /// samples cannot bend, few enough that a daemon sees huge leaps in its first minutes.
@@ -219,13 +220,6 @@ impl Baseline {
         self.still > STILL_SHARE || self.level.is_settled()
     }
 
-    /// How often a signal that stands still ordinarily moves in one direction: each is as likely.
-    /// `None` for a signal that scatters.
-    pub fn move_chance(&self) -> Option<f64> {
-        let least = 1.0 / (self.samples as f64 + 1.0);
-        (self.still > STILL_SHARE).then(|| ((1.0 - self.still) / 2.0).max(least))
-    }
-
     /// The shift of the level that shows as so many innovations of this mean: the first one shows
     /// it whole, the later ones without what autocorrelation takes for granted. `None` for a signal
     /// that stands still, unless it falls as counts do.
@@ -337,12 +331,12 @@ impl Baseline {
         self.last.map_or(0.0, |last| last.value - last.season - self.level.now())
     }
 
-    /// Holds a value against what was expected.
-    pub fn observe(&self, expected: &Expectation, value: f64) -> Observed {
+    /// Holds a value against what was expected. Whether it is `exact` matters to what stands still.
+    pub fn observe(&self, expected: &Expectation, value: f64, exact: bool) -> Observed {
         let narrow = (value - expected.scattering) / expected.widening;
         let symmetric = self.symmetric(narrow);
         let innovation = if expected.still {
-            self.stillness().standardise(value - expected.value)
+            self.stillness(exact).standardise(value - expected.value)
         } else {
             self.fitted.standardise(symmetric) - self.center
         };
@@ -355,9 +349,9 @@ impl Baseline {
     }
 
     /// The least leap that a single sample shows with this log-likelihood ratio.
-    pub fn leap(&self, ratio: f64) -> f64 {
+    pub fn leap(&self, ratio: f64, exact: bool) -> f64 {
         if self.still > STILL_SHARE {
-            return self.stillness().innovation((2.0 * ratio).sqrt());
+            return self.stillness(exact).innovation((2.0 * ratio).sqrt());
         }
         let z = (2.0 * self.fitted.undiscounted(ratio)).sqrt();
         self.fitted.innovation(z) * (1.0 + self.level.error()).sqrt()
@@ -548,13 +542,9 @@ impl Baseline {
         self.fitted = StudentT::fit(&self.noise, self.scale_min());
         (self.sigma, self.edge) = (self.fitted.innovation(1.0), self.fitted.innovation(BAND_Z));
         if self.still > STILL_SHARE / 2.0 {
-            self.still_band = self.stillness().innovation(BAND_Z);
+            self.still_band = self.stillness(false).innovation(BAND_Z);
         }
         self.fit_at = self.samples + (self.samples / FIT_SHARE).clamp(FIT_MIN, FIT_MAX);
-    }
-
-    fn stillness(&self) -> Stillness<'_> {
-        Stillness { moves: &self.moves, unit: self.unit() }
     }
 }
 

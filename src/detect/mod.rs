@@ -132,7 +132,7 @@ impl Detector {
             // Counts have no likelihood below zero.
             expected.fall = None;
         }
-        let observed = self.baseline.observe(&expected, value);
+        let observed = self.baseline.observe(&expected, value, settings.exact);
         let innovation = observed.innovation;
         self.remember(at, value, innovation);
         self.up.push(innovation, at, expected.level);
@@ -553,7 +553,7 @@ impl Detector {
     /// What a short history hides.
     fn blindness(&self, settings: &Settings, threshold: f64) -> Option<String> {
         let left = COLD_SAMPLES.checked_sub(self.baseline.samples()).filter(|left| *left > 0)?;
-        let leap = self.baseline.leap(threshold);
+        let leap = self.baseline.leap(threshold, settings.exact);
         let wait = duration(left, settings.interval_s);
         Some(format!("sees only leaps beyond {leap:.3} at their first sample; better in {wait}"))
     }

@@ -33,6 +33,9 @@ const FIT_ROUNDS: usize = 5;
 /// Standardised sizes beyond this are one: squares stay finite.
 const STANDARDISED_MAX: f64 = 1e60;
 
+/// The logarithm of one ratio of a Pareto tail of index two, in the mean.
+const PARETO_PRIOR: f64 = 0.5;
+
 /// Sizes beyond two to this power are not searched for: they still have a finite double.
 const SIZE_LOG2_MAX: f64 = 1_000.0;
 
@@ -167,22 +170,44 @@ impl Histogram {
         ((seen.sum::<f64>() + share(unit)) / (self.weight() + 1.0)).min(1.0)
     }
 
-    /// The size whose `tail` is `chance`, by bisection; never below half a unit.
-    fn size_at(&self, chance: f64, unit: f64) -> f64 {
-        let unit = unit.max(SCALE_MIN);
-        let largest = self.bins.last().map_or(unit, |bin| upper(bin.place())).max(unit);
-        // At this size even a history of nothing but the largest has the chance.
-        let (mut low, mut high) =
-            ((unit / 2.0).log2(), (largest / chance.sqrt()).log2().min(SIZE_LOG2_MAX));
-        for _ in 0..40 {
-            let middle = (low + high) / 2.0;
-            if self.tail(middle.exp2(), unit) > chance {
-                low = middle;
-            } else {
-                high = middle;
-            }
+    /// The chance that the next size reaches one that lies beyond all that were seen, from the
+    /// largest quarter of them: their excesses over its least are exponential, or the logarithms of
+    /// their ratios to it are (a Pareto tail: Hill, "A simple general approach to inference about
+    /// the tail of a distribution", Annals of Statistics 3, 1975). Each model has an inverse-gamma
+    /// prior of one excess, by a `unit` or of the index two that `tail` holds for the heaviest, and
+    /// is weighed by its evidence; the chance is that of the predictive distribution.
+    fn beyond(&self, size: f64, unit: f64) -> f64 {
+        let Some((count, least)) = self.largest_quarter() else { return 1.0 };
+        let (mut excess, mut ratio, mut size_log) = (unit, PARETO_PRIOR, 0.0);
+        for bin in self.bins.iter().filter(|bin| upper(bin.place()) > least) {
+            let (count, end) = (f64::from(bin.count()), upper(bin.place()));
+            excess += count * (end - least);
+            ratio += count * (end / least).ln();
+            size_log += count * end.ln();
         }
-        high.exp2()
+        let shape = count + 1.0;
+        let exponential = unit.ln() - shape * excess.ln();
+        let pareto = PARETO_PRIOR.ln() - shape * ratio.ln() - size_log;
+        let heavy = 1.0 / (1.0 + (exponential - pareto).exp());
+        let light_chance = (1.0 + (size - least) / excess).powf(-shape);
+        let heavy_chance = (1.0 + (size / least).ln() / ratio).powf(-shape);
+        shape / (self.weight() + 1.0) * (heavy * heavy_chance + (1.0 - heavy) * light_chance)
+    }
+
+    /// How many sizes the largest quarter holds, in whole bins, and where it begins.
+    fn largest_quarter(&self) -> Option<(f64, f64)> {
+        let all: u32 = self.bins.iter().map(|bin| bin.count()).sum();
+        let mut count = 0;
+        let last = self.bins.iter().rev().find(|bin| {
+            count += bin.count();
+            4 * u64::from(count) >= u64::from(all)
+        })?;
+        Some((f64::from(count), upper(last.place() - 1)))
+    }
+
+    /// A size that none has exceeded.
+    fn largest(&self) -> f64 {
+        self.bins.last().map_or(0.0, |bin| upper(bin.place()))
     }
 }
 
@@ -349,6 +374,9 @@ pub struct Stillness<'a> {
     pub moves: &'a Histogram,
     /// The smallest move that the signal can make, as far as one can tell.
     pub unit: f64,
+    /// The tail of moves is held to foresee those beyond all that were seen. Without it only the
+    /// bound does, that needs no model and hardly gains from more samples.
+    pub foresees: bool,
 }
 
 impl Stillness<'_> {
@@ -357,7 +385,7 @@ impl Stillness<'_> {
         if movement == 0.0 {
             return 0.0;
         }
-        let chance = self.moves.tail(movement.abs(), self.unit).max(1e-300);
+        let chance = self.chance(movement.abs()).max(1e-300);
         // In the lower half the quantile is accurate however small the chance is.
         (-Normal::standard().inverse_cdf(chance / 2.0)).max(0.0).copysign(movement)
     }
@@ -365,7 +393,34 @@ impl Stillness<'_> {
     /// The move as rare as the standard normal `z`.
     pub fn innovation(&self, z: f64) -> f64 {
         let chance = 2.0 * Normal::standard().cdf(-z.abs());
-        self.moves.size_at(chance.max(1e-300), self.unit)
+        self.size_at(chance.max(1e-300))
+    }
+
+    /// An upper bound of the chance that the next move is of this size or a larger one.
+    fn chance(&self, size: f64) -> f64 {
+        let bound = self.moves.tail(size, self.unit);
+        if self.foresees && size > self.moves.largest() {
+            return bound.min(self.moves.beyond(size, self.unit));
+        }
+        bound
+    }
+
+    /// The size that has this chance, by bisection; never below half a unit.
+    fn size_at(&self, chance: f64) -> f64 {
+        let unit = self.unit.max(SCALE_MIN);
+        let largest = self.moves.largest().max(unit);
+        // At this size even a history of nothing but the largest has the chance.
+        let (mut low, mut high) =
+            ((unit / 2.0).log2(), (largest / chance.sqrt()).log2().min(SIZE_LOG2_MAX));
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if self.chance(middle.exp2()) > chance {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high.exp2()
     }
 }
 
@@ -419,7 +474,7 @@ mod tests {
     #[test]
     fn a_series_that_never_moved_follows_the_rule_of_succession() {
         let moves = filled(999, || 0.0);
-        let still = Stillness { moves: &moves, unit: 1.0 };
+        let still = Stillness { moves: &moves, unit: 1.0, foresees: false };
         assert!((moves.tail(1.0, 1.0) - 1e-3).abs() < 1e-12);
         assert!((moves.tail(10.0, 1.0) - 1e-5).abs() < 1e-12);
         assert_eq!(still.standardise(0.0), 0.0);
@@ -432,7 +487,7 @@ mod tests {
     fn past_leaps_excuse_their_like_and_nothing_far_beyond() {
         let mut moves = filled(10_000, || 0.0);
         (0..20).for_each(|_| moves.add(500.0));
-        let still = Stillness { moves: &moves, unit: 1.0 };
+        let still = Stillness { moves: &moves, unit: 1.0, foresees: false };
         assert!(still.standardise(400.0) < 3.2);
         assert!(still.standardise(500_000.0) > 5.5);
     }

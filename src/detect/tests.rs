@@ -16,6 +16,7 @@ mod dating;
 mod further;
 mod rebase;
 mod state;
+mod stillness;
 mod weeks;
 
 const INTERVAL_S: i64 = 15;
