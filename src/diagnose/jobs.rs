@@ -3,6 +3,10 @@
 //! rollout or a mass unpin brings more jobs, not a larger share of failures, and waiting jobs keep
 //! every worker busy, so that what ends then is the service's capacity.
 //!
+//! A service that has a job now and then keeps hardly any waiting, and what it can do when some wait
+//! is hardly known. But whoever has no work begins a job as soon as one comes: how long it takes
+//! until one is begun that waits while no worker is at work is known from each job that came.
+//!
 //! Each is a Shiryaev-Roberts test over a few alternatives, averaged: `R = (1 + R) L` for each new
 //! sample of likelihood ratio L, and an alarm where the mean of R over the alternatives reaches the
 //! wanted average run length, which is a lower bound of the true one (Pollak, "Average run lengths
@@ -40,6 +44,9 @@ pub struct Jobs {
     pub failed: Option<f64>,
     /// Others waited all the time, where the queue is known.
     pub waited: Option<bool>,
+    /// No worker was at work before: one has begun, or else a job waited all the time all the same.
+    /// `None` where there was nothing to begin, or it is not known.
+    pub begun: Option<bool>,
 }
 
 /// A count that is held against what is ordinary.
@@ -199,6 +206,32 @@ impl Test {
         Some(Alarm { onset, seen: seen.count, exposure: seen.exposure, ordinary })
     }
 
+    /// Takes a sample of a test of a rate, if it counts, or was idle.
+    fn step_rate(
+        &mut self,
+        at: Time,
+        (count, idle): (Option<f64>, bool),
+        jobs: Jobs,
+        ordinary: f64,
+        alpha: f64,
+    ) -> Option<Alarm> {
+        let mut alarm = None;
+        if let Some(count) = count {
+            let sample = Tally { count, exposure: jobs.elapsed_s };
+            if ordinary > 0.0 {
+                let changed = |left: f64| ordinary * left;
+                alarm = self.step(at, sample, ordinary, changed, (rate_log_ratio, 0.0), alpha);
+            }
+            self.learn(sample, jobs.elapsed_s, alpha, |rate| rate);
+        }
+        self.idle_s = if idle { self.idle_s + jobs.elapsed_s } else { 0.0 };
+        if self.idle_s >= IDLE_S {
+            self.clear_onsets();
+        }
+        self.is_over(jobs.elapsed_s, idle, alpha);
+        alarm
+    }
+
     /// Learns a sample of an ordinary time.
     fn learn(
         &mut self,
@@ -304,6 +337,9 @@ fn rate_at_least(history: Tally) -> f64 {
 pub struct DeltaJobs {
     failures: Test,
     throughput: Test,
+    /// Jobs that are begun while no other is.
+    #[serde(default)]
+    starts: Test,
     /// All jobs that ended in all seconds, waiting or not: what the service can do at least.
     all: Tally,
 }
@@ -315,9 +351,11 @@ pub struct Findings {
     pub failures: Option<Alarm>,
     /// Fewer jobs end while others wait.
     pub throughput: Option<Alarm>,
+    /// Jobs wait, and no worker begins one.
+    pub starts: Option<Alarm>,
     /// The failures are over.
     pub failures_over: bool,
-    /// The loss of throughput is over.
+    /// The loss of throughput is over, whichever test found it.
     pub throughput_over: bool,
 }
 
@@ -343,32 +381,31 @@ impl DeltaJobs {
             self.failures.learn(sample, jobs.elapsed_s, alpha, |share| share * (1.0 - share));
         }
         findings.failures_over = self.failures.is_over(jobs.elapsed_s, ended == 0.0, alpha);
-        if jobs.waited == Some(true) {
-            let sample = Tally { count: ended, exposure: jobs.elapsed_s };
-            let ordinary = self.capacity();
-            if ordinary > 0.0 {
-                let changed = |left: f64| ordinary * left;
-                findings.throughput = self.throughput.step(
-                    at,
-                    sample,
-                    ordinary,
-                    changed,
-                    (rate_log_ratio, 0.0),
-                    alpha,
-                );
-            }
-            self.throughput.learn(sample, jobs.elapsed_s, alpha, |rate| rate);
-        }
-        let idle = jobs.waited == Some(false);
-        self.throughput.idle_s = if idle { self.throughput.idle_s + jobs.elapsed_s } else { 0.0 };
-        if self.throughput.idle_s >= IDLE_S {
-            self.throughput.clear_onsets();
-        }
-        findings.throughput_over = self.throughput.is_over(jobs.elapsed_s, idle, alpha);
-        if self.throughput.open.is_none() && self.failures.open.is_none() {
+        self.step_capacity(at, jobs, alpha / 2.0, &mut findings);
+        if self.lost_since().is_none() && self.failures.open.is_none() {
             self.all.add(ended, jobs.elapsed_s);
         }
         findings
+    }
+
+    /// Whether workers are lost: two tests, of which each may cost this chance of a false alarm.
+    fn step_capacity(&mut self, at: Time, jobs: Jobs, alpha: f64, findings: &mut Findings) {
+        let (before, capacity) = (self.lost_since(), self.capacity());
+        let ended = jobs.succeeded + jobs.failed.unwrap_or(0.0);
+        let waiting = (jobs.waited == Some(true)).then_some(ended);
+        let idle = jobs.waited == Some(false);
+        findings.throughput = self.throughput.step_rate(at, (waiting, idle), jobs, capacity, alpha);
+        let starts = rate_at_least(self.starts.history);
+        let begun = jobs.begun.map(|begun| f64::from(u8::from(begun)));
+        let idle = begun.is_none();
+        findings.starts = self.starts.step_rate(at, (begun, idle), jobs, starts, alpha);
+        findings.throughput_over = before.is_some() && self.lost_since().is_none();
+    }
+
+    /// Since when workers are lost, as far as is known.
+    fn lost_since(&self) -> Option<Time> {
+        let open = |test: &Test| test.open.as_ref().map(|open| open.onset);
+        open(&self.throughput).or_else(|| open(&self.starts))
     }
 
     /// Jobs a second that the service can do at least.
@@ -386,24 +423,30 @@ impl DeltaJobs {
         self.failures.standing(share_at_most(self.failures.history), alpha)
     }
 
-    /// How the test of throughput stands.
+    /// How the test of throughput stands, with the score of that which is nearer to an alarm: of
+    /// this or of jobs that nobody begins.
     pub fn throughput(&self, alpha: f64) -> Standing {
-        self.throughput.standing(self.capacity(), alpha)
+        let throughput = self.throughput.standing(self.capacity(), alpha / 2.0);
+        let starts = self.starts.standing(rate_at_least(self.starts.history), alpha / 2.0);
+        Standing { score: throughput.score.max(starts.score), ..throughput }
     }
 
     /// Of the alarm of a test that stands: what is ordinary, and what was seen from its onset on.
     pub fn changed(&self, failures: bool) -> Option<(f64, f64)> {
         let test = if failures { &self.failures } else { &self.throughput };
-        test.open.as_ref().map(|open| (open.ordinary, open.changed))
+        let open = test.open.as_ref().or(self.starts.open.as_ref().filter(|_| !failures));
+        open.map(|open| (open.ordinary, open.changed))
     }
 
     /// Since when the test of failures, or of throughput, has an alarm that stands; `None` while
     /// its history is empty.
     pub fn away_since(&self, of_failures: bool) -> Option<Option<Time>> {
-        let test = if of_failures { &self.failures } else { &self.throughput };
-        let judges = test.open.is_some()
-            || if of_failures { test.history.exposure > 0.0 } else { self.capacity() > 0.0 };
-        judges.then_some(test.open.map(|open| open.onset))
+        if of_failures {
+            let open = self.failures.open.as_ref().map(|open| open.onset);
+            return (open.is_some() || self.failures.history.exposure > 0.0).then_some(open);
+        }
+        let open = self.lost_since();
+        (open.is_some() || self.capacity() > 0.0).then_some(open)
     }
 
     /// What is now is taken for ordinary: the tests begin anew.
@@ -413,162 +456,4 @@ impl DeltaJobs {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::{DateTime, TimeDelta};
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    const INTERVAL_S: f64 = 15.0;
-
-    fn at(sample: u64) -> Time {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(15 * sample as i64)
-    }
-
-    fn poisson(random: &mut ChaCha8Rng, mean: f64) -> f64 {
-        let floor = (-mean).exp();
-        let (mut product, mut count) = (random.random::<f64>(), 0.0);
-        while product > floor {
-            product *= random.random::<f64>();
-            count += 1.0;
-        }
-        count
-    }
-
-    /// A service that ends so many jobs a sample while others wait, a share of which fails.
-    struct Service {
-        random: ChaCha8Rng,
-        jobs: DeltaJobs,
-        sample: u64,
-        alpha: f64,
-    }
-
-    impl Service {
-        fn new(seed: u64, alpha: f64) -> Service {
-            let random = ChaCha8Rng::seed_from_u64(seed);
-            Service { random, jobs: DeltaJobs::default(), sample: 0, alpha }
-        }
-
-        fn step(&mut self, rate: f64, share: f64, waited: bool) -> Findings {
-            let ended = poisson(&mut self.random, rate);
-            let failed = (0..ended as u64).filter(|_| self.random.random::<f64>() < share).count();
-            let jobs = Jobs {
-                elapsed_s: INTERVAL_S,
-                succeeded: ended - failed as f64,
-                failed: Some(failed as f64),
-                waited: Some(waited),
-            };
-            self.sample += 1;
-            self.jobs.step(at(self.sample), jobs, self.alpha)
-        }
-
-        /// Samples to the first alarm of either test, at most so many.
-        fn until_alarm(&mut self, most: u64, rate: f64, share: f64) -> u64 {
-            for sample in 1..=most {
-                let found = self.step(rate, share, true);
-                if found.failures.is_some() || found.throughput.is_some() {
-                    return sample;
-                }
-            }
-            most
-        }
-    }
-
-    #[test]
-    fn quiet_services_keep_the_wanted_run_length() {
-        // The budget is an alarm in 1,000 samples for each of both tests; a bound, so few come.
-        let alpha = 1e-3;
-        for (rate, share) in [(0.5, 0.01), (3.0, 0.05), (0.1, 0.3)] {
-            let (mut samples, mut alarms) = (0, 0);
-            for seed in 0..40 {
-                let mut service = Service::new(seed, alpha);
-                while service.sample < 4_000 {
-                    let before = service.sample;
-                    service.until_alarm(4_000 - before, rate, share);
-                    alarms += u64::from(service.sample < 4_000);
-                    samples += service.sample - before;
-                }
-            }
-            let wanted = 2.0 * alpha * samples as f64;
-            assert!((alarms as f64) < 1.2 * wanted, "{alarms} of {wanted} at {rate} {share}");
-        }
-    }
-
-    #[test]
-    fn a_loss_is_found_within_as_many_jobs_as_it_takes_to_prove_it() {
-        let alpha = 1e-6;
-        for seed in 0..20 {
-            let mut service = Service::new(seed, alpha);
-            for _ in 0..4_000 {
-                service.step(0.5, 0.01, true);
-            }
-            let mut failing = service.jobs.clone();
-            std::mem::swap(&mut service.jobs, &mut failing);
-            // 13.8 nats are wanted, and each failure brings some 4: a dozen samples for four jobs.
-            let samples = service.until_alarm(1_000, 0.5, 1.0);
-            assert!(samples <= 40, "failing: {samples}");
-            service.jobs = failing.clone();
-            // A job not done in two samples: e^(-t/2).
-            let samples = service.until_alarm(1_000, 0.0, 0.0);
-            assert!((20..=60).contains(&samples), "dead: {samples}");
-            service.jobs = failing;
-            let samples = service.until_alarm(4_000, 0.15, 0.01);
-            assert!(samples <= 300, "slow: {samples}");
-        }
-    }
-
-    #[test]
-    fn more_demand_is_no_fault() {
-        let mut service = Service::new(7, 1e-5);
-        for _ in 0..2_000 {
-            service.step(0.1, 0.02, false);
-        }
-        for _ in 0..2_000 {
-            // A mass unpin: everything waits, and as many jobs end as workers can do.
-            let found = service.step(4.0, 0.02, true);
-            assert_eq!((found.failures, found.throughput), (None, None));
-        }
-    }
-
-    #[test]
-    fn an_alarm_stands_until_the_service_is_back_and_dates_from_its_first_sample() {
-        let mut service = Service::new(3, 1e-6);
-        for _ in 0..4_000 {
-            service.step(2.0, 0.01, true);
-        }
-        let broke = service.sample + 1;
-        let mut alarm = None;
-        for _ in 0..100 {
-            alarm = alarm.or(service.step(2.0, 0.9, true).failures);
-        }
-        let alarm = alarm.expect("it fails");
-        assert!((at(broke)..=at(broke + 2)).contains(&alarm.onset), "{alarm:?}");
-        assert!(alarm.seen >= 3.0 && alarm.seen <= alarm.exposure, "{alarm:?}");
-        assert_eq!(service.jobs.away_since(true), Some(Some(alarm.onset)));
-        let over = (0..100).find(|_| service.step(2.0, 0.01, true).failures_over);
-        assert!(over.is_some_and(|samples| samples < 20), "{over:?}");
-        assert_eq!(service.jobs.away_since(true), Some(None));
-    }
-
-    #[test]
-    fn nothing_is_said_before_there_is_any_history() {
-        let mut service = Service::new(5, 1e-6);
-        let first = service.step(3.0, 1.0, true);
-        assert_eq!((first.failures, first.throughput), (None, None));
-        // A service whose every job fails from its first day on has never been otherwise, and one
-        // that succeeds for once is no fault.
-        service.step(3.0, 0.0, true);
-        assert_eq!(service.until_alarm(500, 3.0, 1.0), 500);
-    }
-
-    #[test]
-    fn intervals_hold_what_they_promise() {
-        // Wilson 1927 for 0 of 10 and 5 of 100, Byar for 10 events.
-        let tally = |count, exposure| Tally { count, exposure };
-        assert!((share_at_most(tally(0.0, 10.0)) - 0.2129).abs() < 1e-3);
-        assert!((share_at_most(tally(5.0, 100.0)) - 0.0985).abs() < 2e-3);
-        assert!((rate_at_least(tally(10.0, 1.0)) - 5.41).abs() < 0.03);
-        assert_eq!((share_at_most(tally(0.0, 0.0)), rate_at_least(tally(0.0, 9.0))), (1.0, 0.0));
-    }
-}
+mod tests;

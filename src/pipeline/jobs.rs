@@ -44,7 +44,16 @@ impl Pipeline {
         if let Some(failed) = failed.filter(|_| ended > 0.0) {
             values.extend([(DELTA_FAILURE_RATIO, failed / ended)]);
         }
-        Some(Jobs { elapsed_s, succeeded, failed, waited })
+        let busy = before("delta_workers_busy").zip(values.get("delta_workers_busy").copied());
+        let begun = busy.filter(|((_, was), _)| *was == 0.0).and_then(|(_, is)| {
+            // Who began and ended within the interval worked, too.
+            if is > 0.0 || ended > 0.0 {
+                Some(true)
+            } else {
+                waited.filter(|all| *all).map(|_| false)
+            }
+        });
+        Some(Jobs { elapsed_s, succeeded, failed, waited, begun })
     }
 
     /// Takes the jobs through their tests.
@@ -73,6 +82,17 @@ impl Pipeline {
                 count(alarm.seen as i64),
                 count(alarm.exposure as i64),
                 hms(alarm.onset),
+                level(alarm.ordinary * alarm.exposure),
+            );
+            self.tell_of_jobs(DELTA_THROUGHPUT, alarm, text, intake.at);
+        }
+        if let Some(alarm) = found.starts {
+            let text = format!(
+                "no worker was at work for {} s since {} UTC in which delta jobs waited, and {} \
+                 were begun; ordinarily at least {} are",
+                count(alarm.exposure as i64),
+                hms(alarm.onset),
+                count(alarm.seen as i64),
                 level(alarm.ordinary * alarm.exposure),
             );
             self.tell_of_jobs(DELTA_THROUGHPUT, alarm, text, intake.at);
