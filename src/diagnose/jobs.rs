@@ -3,9 +3,9 @@
 //! rollout or a mass unpin brings more jobs, not a larger share of failures, and waiting jobs keep
 //! every worker busy, so that what ends then is the service's capacity.
 //!
-//! A service that has a job now and then keeps hardly any waiting, and what it can do when some wait
-//! is hardly known. But whoever has no work begins a job as soon as one comes: how long it takes
-//! until one is begun that waits while no worker is at work is known from each job that came.
+//! A service that has a job now and then keeps hardly any waiting, and what it can do when some
+//! wait is hardly known. But whoever has no work begins a job as soon as one comes: how long it
+//! takes until one is begun that waits while no worker is at work is known from each job that came.
 //!
 //! Each is a Shiryaev-Roberts test over a few alternatives, averaged: `R = (1 + R) L` for each new
 //! sample of likelihood ratio L, and an alarm where the mean of R over the alternatives reaches the
